@@ -1,0 +1,100 @@
+"""Files and folders that appear whole or not at all, wherever the process is killed."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nut_runtime.errors import OutputError
+
+__all__ = ["check_output_folder", "new_folder", "write_bytes", "write_json", "write_text"]
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` through a neighbouring temporary file and a rename.
+
+    Raises:
+        OutputError: If the folder does not exist or the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 `text` to `path` as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` as indented JSON with a final newline; NaN is refused, as JSON has none."""
+    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def check_output_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse an output folder that is in the way, before any work is done.
+
+    Raises:
+        OutputError: If `folder` is a file, or is not empty and `overwrite` is false, or its parent cannot be
+            written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, expected a folder to write to; choose another output")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise OutputError(f"{folder} exists already; choose another output or give --force to replace it")
+    parent = next(place for place in folder.absolute().parents if place.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise OutputError(f"cannot write to {parent}; choose an output folder elsewhere")
+
+
+@contextmanager
+def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder that becomes `folder` when the block ends without an error.
+
+    The temporary folder lies beside `folder`, so that the last step is a rename. An older folder is replaced
+    only then; when the block raises (Ctrl-C included) the older one is still there and the temporary is gone.
+
+    Raises:
+        OutputError: As `check_output_folder`, or if the folder cannot be made or renamed.
+    """
+    folder = folder.absolute()
+    check_output_folder(folder, overwrite=overwrite)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
+    try:
+        temporary.chmod(0o755)  # mkdtemp's 0700 would follow the folder to another user
+        yield temporary
+        _replace_folder(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(temporary: Path, folder: Path) -> None:
+    """Rename `temporary` to `folder`, setting an older folder aside for that instant."""
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        if folder.exists():
+            folder.rename(aside)
+        temporary.rename(folder)
+    except OSError as error:
+        if aside.exists() and not folder.exists():
+            aside.rename(folder)
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        if folder.exists():
+            shutil.rmtree(aside, ignore_errors=True)
