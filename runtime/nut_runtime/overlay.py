@@ -1,0 +1,84 @@
+"""The picture people look at: heat map over the part, outline of what is defective, verdict in a strip."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["draw_heat", "draw_verdict"]
+
+_SMALLEST_SIDE_PX = 256  # smaller frames are enlarged, so that the strip's text can be read
+_HEAT_FROM = 0.25  # normalised map value where the heat starts to show; 0.5 is the threshold
+_STRONGEST_HEAT = 0.6  # opacity at map value 1
+_OUTLINE_BGR = (255, 255, 255)
+_REJECT_BGR, _ACCEPT_BGR = (40, 40, 200), (70, 130, 40)
+
+
+def draw_heat(
+    frame: NDArray[np.uint8], anomaly_map: NDArray[np.float32], pred_mask: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """Lay the anomaly map over the frame.
+
+    Args:
+        frame: uint8 `[H, W, 3]`, BGR.
+        anomaly_map: Normalised, float32 `[h, w]`, 0..1; scaled to the frame.
+        pred_mask: Defective pixels, bool `[h, w]`, outlined in white; None draws no outline.
+
+    Returns:
+        A new picture, uint8 BGR, at the frame's size, or enlarged where a side is under 256 px.
+    """
+    import cv2
+
+    height, width = frame.shape[:2]
+    factor = max(1.0, _SMALLEST_SIDE_PX / min(height, width))
+    size = (round(width * factor), round(height * factor))
+    picture = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR) if factor > 1 else frame
+    heat = cv2.resize(anomaly_map, size, interpolation=cv2.INTER_LINEAR).clip(0, 1)
+    colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    opacity = np.clip((heat - _HEAT_FROM) / (1 - _HEAT_FROM), 0, 1)[:, :, None] * _STRONGEST_HEAT
+    blended = (picture * (1 - opacity) + colours * opacity).astype(np.uint8)
+    if pred_mask is not None and pred_mask.any():
+        mask = cv2.resize(pred_mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(blended, outlines, -1, _OUTLINE_BGR, max(1, min(size) // 250))
+    return blended
+
+
+def draw_verdict(
+    frame: NDArray[np.uint8],
+    anomaly_map: NDArray[np.float32],
+    pred_mask: NDArray[np.bool_],
+    *,
+    is_defective: bool,
+    pred_score: float,
+    name: str = "",
+) -> NDArray[np.uint8]:
+    """Draw the heat map with a strip below that says verdict, score and name.
+
+    Args:
+        frame: uint8 `[H, W, 3]`, BGR.
+        anomaly_map: Normalised, float32 `[h, w]`.
+        pred_mask: Defective pixels, bool `[h, w]`; outlined only on a defective part.
+        is_defective: The verdict.
+        pred_score: Normalised score.
+        name: What the frame is called; cut where it does not fit.
+
+    Returns:
+        A new picture, uint8 BGR, as `draw_heat`'s with a strip added below.
+    """
+    import cv2
+
+    heat = draw_heat(frame, anomaly_map, pred_mask if is_defective else None)
+    width = heat.shape[1]
+    strip_height = max(28, width // 16)
+    strip = np.full((strip_height, width, 3), _REJECT_BGR if is_defective else _ACCEPT_BGR, np.uint8)
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, strip_height / 50
+    thickness = max(1, strip_height // 24)
+    text = f"{'DEFECT' if is_defective else 'good'} {pred_score:.3f}"
+    baseline = strip_height * 2 // 3
+    cv2.putText(strip, text, (8, baseline), font, scale, (255, 255, 255), thickness, cv2.LINE_AA)
+    used = cv2.getTextSize(text, font, scale, thickness)[0][0] + 24
+    shown = name.encode("ascii", "replace").decode()  # the built-in font knows no other letters
+    small = scale * 0.7
+    while shown and used + cv2.getTextSize(shown, font, small, 1)[0][0] > width - 8:
+        shown = shown[1:]
+    cv2.putText(strip, shown, (used, baseline), font, small, (235, 235, 235), 1, cv2.LINE_AA)
+    return np.vstack([heat, strip])

@@ -1,0 +1,94 @@
+"""From a raw distance to a verdict: the one definition that training, export and the edge share.
+
+anomalib's min-max convention, in float32 as its post-processor computes it: the threshold maps to 0.5, one
+range of raw scores maps to 1, and what lies outside 0..1 is clipped. A part or pixel is defective when its
+normalised score is above 0.5.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nut_runtime.errors import InputError
+
+__all__ = ["OperatingPoint", "Scale", "is_defective", "normalise"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Where raw distances lie.
+
+    Attributes:
+        threshold: The raw distance that maps to 0.5; above it is defective.
+        minimum: Lower end of the range.
+        maximum: Upper end of the range, above `minimum`. Only the difference counts.
+    """
+
+    threshold: float
+    minimum: float
+    maximum: float
+
+    def __post_init__(self) -> None:
+        """Check that the numbers make a scale.
+
+        Raises:
+            InputError: If one is not finite or the range is empty.
+        """
+        if not all(map(math.isfinite, (self.threshold, self.minimum, self.maximum))):
+            raise InputError(f"threshold and range must be finite numbers, got {self}")
+        if self.maximum <= self.minimum:
+            raise InputError(f"the range's maximum {self.maximum} must be above its minimum {self.minimum}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """What decides: one scale for the part's score, one for each pixel of the anomaly map."""
+
+    image: Scale
+    pixel: Scale
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Return what `to_json` gave.
+
+        Raises:
+            InputError: If a number is missing or no scale.
+        """
+        try:
+            return cls(
+                **{part: Scale(**{name: float(data[part][name]) for name in ("threshold", "minimum", "maximum")})
+                   for part in ("image", "pixel")}
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the operating point is incomplete: {error}") from error
+
+
+def normalise(raw: NDArray[np.float32] | np.float32, scale: Scale) -> NDArray[np.float32]:
+    """Return raw distances on anomalib's 0..1 scale.
+
+    Args:
+        raw: Raw distances, float32, any shape.
+        scale: The threshold and the range.
+
+    Returns:
+        `clip((raw - threshold) / (maximum - minimum) + 0.5, 0, 1)`, float32, of the same shape.
+
+    Example:
+        >>> normalise(np.array([2, 4, 6, 20], np.float32), Scale(threshold=4, minimum=0, maximum=8))
+        array([0.25, 0.5 , 0.75, 1.  ], dtype=float32)
+    """
+    width = np.float32(scale.maximum) - np.float32(scale.minimum)
+    shifted = (np.asarray(raw, np.float32) - np.float32(scale.threshold)) / width + np.float32(0.5)
+    return np.asarray(np.clip(shifted, np.float32(0), np.float32(1)), np.float32)
+
+
+def is_defective(normalised: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return whether each normalised score is above the threshold's 0.5."""
+    return np.asarray(normalised > np.float32(0.5))

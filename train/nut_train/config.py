@@ -1,0 +1,108 @@
+"""What a training run was asked for."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from nut_runtime.errors import InputError
+
+__all__ = ["DEFAULT_BACKBONE", "DEVICES", "TrainConfig", "parse_image_size"]
+
+DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+DEVICES = ("auto", "cpu", "cuda")
+# The anomaly map's blur reaches 16 px and is mirrored at the border, so the model's input must be wider.
+_SMALLEST_INPUT_PX, _LARGEST_INPUT_PX = 64, 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """The arguments of `nut train`; `run.json` stores them.
+
+    Attributes:
+        backbone: Name of a timm model.
+        layers: Names of its feature blocks; empty takes those of strides 8 and 16.
+        backbone_weights: A `.safetensors` or `.pth` file; None takes what `weights` finds.
+        image_height_px: Height of the model's input.
+        image_width_px: Width of the model's input.
+        coreset_ratio: Share of the training patches kept in the memory bank, in (0, 1].
+        neighbours: Bank vectors that weigh the image score (k of the PatchCore paper, eq. 7); 1 turns it off.
+        batch_size: Pictures a step of feature extraction; changes speed, not scores.
+        workers: Processes that read pictures; 0 reads in the main process.
+        seed: Fixes the split and the start of the coreset.
+        device: `auto` (a GPU when there is one), `cpu` or `cuda`.
+        false_reject_rate: Share of good parts that may be rejected, in (0, 0.5].
+        holdout: Share of `train/good` kept out of the bank for calibration, in (0, 0.9].
+    """
+
+    backbone: str = DEFAULT_BACKBONE
+    layers: tuple[str, ...] = ()
+    backbone_weights: str | None = None
+    image_height_px: int = 256
+    image_width_px: int = 256
+    coreset_ratio: float = 0.01
+    neighbours: int = 9
+    batch_size: int = 8
+    workers: int = 0
+    seed: int = 0
+    device: str = "auto"
+    false_reject_rate: float = 0.01
+    holdout: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InputError: If a value is outside its range.
+        """
+        for side in (self.image_height_px, self.image_width_px):
+            if not _SMALLEST_INPUT_PX <= side <= _LARGEST_INPUT_PX:
+                raise InputError(f"image size {side} px, expected {_SMALLEST_INPUT_PX} to {_LARGEST_INPUT_PX}")
+        if not 0 < self.coreset_ratio <= 1:
+            raise InputError(f"coreset ratio {self.coreset_ratio}, expected above 0 and at most 1")
+        if not 0 < self.false_reject_rate <= 0.5:  # noqa: PLR2004
+            raise InputError(f"false reject rate {self.false_reject_rate}, expected above 0 and at most 0.5")
+        if not 0 < self.holdout <= 0.9:  # noqa: PLR2004
+            raise InputError(f"holdout {self.holdout}, expected above 0 and at most 0.9")
+        for name, value, least in (
+            ("neighbours", self.neighbours, 1),
+            ("batch size", self.batch_size, 1),
+            ("workers", self.workers, 0),
+            ("seed", self.seed, 0),
+        ):
+            if value < least:
+                raise InputError(f"{name} {value}, expected at least {least}")
+        if self.device not in DEVICES:
+            raise InputError(f"device {self.device!r}, expected one of {', '.join(DEVICES)}")
+        if self.backbone_weights is not None and not Path(self.backbone_weights).is_file():
+            raise InputError(f"backbone weights {self.backbone_weights} do not exist")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the model's input in pixels."""
+        return self.image_height_px, self.image_width_px
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain types for `run.json`."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return plain | {"layers": list(self.layers)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Return the configuration that `to_json` gave."""
+        return cls(**{**data, "layers": tuple(data["layers"])})
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """Return height and width from `256` or `192x320` (height x width).
+
+    Raises:
+        InputError: If the text is neither.
+
+    Example:
+        >>> parse_image_size("256"), parse_image_size("192x320")
+        ((256, 256), (192, 320))
+    """
+    parts = text.lower().split("x")
+    if len(parts) not in {1, 2} or not all(part.isdecimal() for part in parts):
+        raise InputError(f"image size {text!r}, expected one number or HEIGHTxWIDTH, such as 256 or 192x320")
+    return int(parts[0]), int(parts[-1])

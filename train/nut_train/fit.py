@@ -1,0 +1,115 @@
+"""The memory bank: patch features of good pictures, thinned to a coreset by anomalib."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback, seed_everything
+
+from nut_dataset.layout import Dataset
+from nut_train.config import TrainConfig
+from nut_train.predict import accelerator
+
+if TYPE_CHECKING:
+    from anomalib.engine import Engine
+    from anomalib.models import Patchcore
+
+__all__ = ["Progress", "fit", "save_checkpoint"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done and how much there is."""
+
+
+class _Steps(Callback):
+    """Reports each batch of feature extraction."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Report one more batch."""
+        del pl_module, outputs, batch
+        self.progress("extracting features", batch_idx + 1, trainer.num_training_batches)
+
+
+def fit(
+    model: "Patchcore", dataset: Dataset, bank: Sequence[Path], config: TrainConfig, *, progress: Progress
+) -> "Engine":
+    """Fill the model's memory bank from the pictures in `bank`, with anomalib's `Folder` and `Engine`.
+
+    Each picture is resized by itself before it joins a batch: anomalib's collation would first bring all of a
+    batch to the size of its largest, so that a picture's features would depend on its neighbours.
+
+    Args:
+        model: From `build_model`; changed in place.
+        dataset: Where the pictures lie.
+        bank: Those of `dataset.train_good` that the bank is made from.
+        config: Batch size, workers, seed and device.
+        progress: Told of each batch and each coreset pick.
+
+    Returns:
+        The engine, which `save_checkpoint` needs.
+    """
+    from anomalib.data import Folder
+    from anomalib.engine import Engine
+    from torchvision.transforms.v2 import Resize
+
+    seed_everything(config.seed, workers=True, verbose=False)
+    pictures = Folder(
+        name="nut",
+        root=dataset.root,
+        normal_dir="train/good",
+        test_split_mode="none",
+        val_split_mode="none",
+        augmentations=Resize(config.image_size, antialias=True),
+        train_batch_size=config.batch_size,
+        num_workers=config.workers,
+        seed=config.seed,
+    )
+    pictures.setup()
+    wanted = {path.resolve() for path in bank}
+    places = [
+        place
+        for place, path in enumerate(pictures.train_data.samples.image_path)
+        if Path(path).resolve() in wanted
+    ]
+    pictures.train_data.subsample(places, inplace=True)
+    pictures._is_setup = True  # noqa: SLF001 - otherwise the engine would list the folder again
+    with tempfile.TemporaryDirectory(prefix="nut-fit-") as folder, _coreset_progress(progress):
+        engine = Engine(
+            accelerator=accelerator(config.device),
+            callbacks=[_Steps(progress)],
+            default_root_dir=folder,
+            limit_val_batches=0,  # calibration is ours
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            logger=False,
+        )
+        engine.fit(model=model, datamodule=pictures)
+    model.eval()
+    return engine
+
+
+def save_checkpoint(engine: "Engine", path: Path) -> None:
+    """Write the model as a Lightning checkpoint that `torch.load(weights_only=True)` reads."""
+    engine.trainer.save_checkpoint(path, weights_only=True)
+
+
+@contextmanager
+def _coreset_progress(progress: Progress) -> Iterator[None]:
+    """Let anomalib's coreset loop report to `progress` in place of its own bar."""
+    from anomalib.models.components.sampling import k_center_greedy
+
+    def reporting(picks: Sequence[int], **_: object) -> Iterator[int]:
+        for pick in picks:
+            yield pick
+            progress("selecting the coreset", pick + 1, len(picks))
+
+    bar = k_center_greedy.tqdm
+    k_center_greedy.tqdm = reporting
+    try:
+        yield
+    finally:
+        k_center_greedy.tqdm = bar

@@ -1,0 +1,112 @@
+"""anomalib's PatchCore: built for training, saved, and loaded back without unpickling anything."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nut_runtime.errors import InputError
+from nut_runtime.scoring import OperatingPoint, Scale
+from nut_train.backbone import Backbone, load_weights
+from nut_train.weights import Weights
+
+if TYPE_CHECKING:
+    from anomalib.models import Patchcore
+
+__all__ = ["build_model", "load_model", "operating_point", "set_operating_point"]
+
+
+def build_model(
+    backbone: Backbone,
+    *,
+    image_size: tuple[int, int],
+    coreset_ratio: float = 0.01,
+    neighbours: int = 9,
+    weights: Weights | None = None,
+) -> "Patchcore":
+    """Return anomalib's `Patchcore` with an empty memory bank.
+
+    Its pre-processor is the antialiased resize and the backbone's own normalisation; it neither draws nor
+    evaluates by itself.
+
+    Args:
+        backbone: From `describe_backbone`.
+        image_size: Height and width of the model's input in pixels.
+        coreset_ratio: Share of the training patches to keep.
+        neighbours: Bank vectors that weigh the image score.
+        weights: The backbone's weights; None leaves random ones (a checkpoint fills them).
+    """
+    from anomalib.models import Patchcore
+    from anomalib.pre_processing import PreProcessor
+    from torchvision.transforms.v2 import Compose, Normalize, Resize
+
+    transform = Compose(
+        [Resize(image_size, antialias=True), Normalize(mean=list(backbone.mean), std=list(backbone.std))]
+    )
+    model = Patchcore(
+        backbone=backbone.name,
+        layers=list(backbone.layers),
+        pre_trained=False,
+        coreset_sampling_ratio=coreset_ratio,
+        num_neighbors=neighbours,
+        precision="float32",  # the text, since the enum could not be read back with weights_only
+        pre_processor=PreProcessor(transform),
+        visualizer=False,
+        evaluator=False,
+    )
+    if weights is not None:
+        load_weights(model.model.feature_extractor.feature_extractor, weights)
+    return model
+
+
+def load_model(checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, int], neighbours: int) -> "Patchcore":
+    """Return the trained model in `checkpoint`, in evaluation mode.
+
+    Raises:
+        InputError: If the file is missing, cannot be read without unpickling objects, or is not a PatchCore
+            of this backbone.
+    """
+    if not checkpoint.is_file():
+        raise InputError(f"{checkpoint} is missing; train again")
+    try:
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = content["state_dict"]
+        bank = state["model.memory_bank"]
+    except Exception as error:  # noqa: BLE001 - torch raises many kinds on a broken or hostile file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{checkpoint} is not a PatchCore checkpoint that can be read safely: {reason}") from error
+    model = build_model(backbone, image_size=image_size, neighbours=neighbours)
+    model.model.memory_bank = torch.empty_like(bank)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{checkpoint} does not fit backbone {backbone.name}: {reason}") from error
+    return model.eval()
+
+
+def set_operating_point(model: "Patchcore", point: OperatingPoint) -> None:
+    """Give the model's post-processor our thresholds and ranges, so that anomalib itself decides with them."""
+    post = model.post_processor
+    for buffer, value in (
+        (post._image_threshold, point.image.threshold),  # noqa: SLF001 - anomalib has no public setter
+        (post.image_min, point.image.minimum),
+        (post.image_max, point.image.maximum),
+        (post._pixel_threshold, point.pixel.threshold),  # noqa: SLF001
+        (post.pixel_min, point.pixel.minimum),
+        (post.pixel_max, point.pixel.maximum),
+    ):
+        buffer.fill_(value)
+
+
+def operating_point(model: "Patchcore") -> OperatingPoint:
+    """Return the thresholds and ranges in the model's post-processor."""
+    post = model.post_processor
+    return OperatingPoint(
+        image=Scale(
+            threshold=float(post.image_threshold), minimum=float(post.image_min), maximum=float(post.image_max)
+        ),
+        pixel=Scale(
+            threshold=float(post.pixel_threshold), minimum=float(post.pixel_min), maximum=float(post.pixel_max)
+        ),
+    )

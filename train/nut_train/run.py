@@ -1,0 +1,104 @@
+"""The run folder that `nut train` writes and `nut evaluate` and `nut export` read.
+
+    RUN/model.ckpt     Lightning checkpoint of anomalib's Patchcore, readable with weights_only
+    RUN/run.json       arguments, versions, data set fingerprint, calibration, evaluation
+    RUN/report.html    the same for people, with figures/ beside it
+"""
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nut_runtime.errors import InputError
+from nut_runtime.scoring import OperatingPoint
+from nut_train.backbone import Backbone
+from nut_train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from anomalib.models import Patchcore
+
+__all__ = ["CHECKPOINT", "RECORD", "RUN_SCHEMA", "Run", "open_run", "package_versions"]
+
+CHECKPOINT = "model.ckpt"
+RECORD = "run.json"
+RUN_SCHEMA = 1
+
+_PACKAGES = ("nut-toolchain", "anomalib", "torch", "torchvision", "timm", "lightning", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished training run.
+
+    Attributes:
+        folder: The run folder.
+        record: The content of `run.json`.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def config(self) -> TrainConfig:
+        """What the run was asked for; the weights file need not be there any more."""
+        return TrainConfig.from_json({**self.record["arguments"], "backbone_weights": None})
+
+    @property
+    def backbone(self) -> Backbone:
+        """The feature extractor."""
+        data = self.record["backbone"]
+        return Backbone(
+            name=data["name"],
+            layers=tuple(data["layers"]),
+            mean=tuple(data["mean"]),
+            std=tuple(data["std"]),
+        )
+
+    @property
+    def point(self) -> OperatingPoint:
+        """The calibrated thresholds and ranges."""
+        return OperatingPoint.from_json(self.record["calibration"]["point"])
+
+    def load(self) -> "Patchcore":
+        """Return the trained model with its operating point.
+
+        Raises:
+            InputError: If the checkpoint is missing, broken or of another model.
+        """
+        from nut_train.patchcore import load_model, set_operating_point
+
+        config = self.config
+        model = load_model(
+            self.folder / CHECKPOINT, self.backbone, image_size=config.image_size, neighbours=config.neighbours
+        )
+        set_operating_point(model, self.point)
+        return model
+
+
+def open_run(folder: Path) -> Run:
+    """Read the record in a run folder; the model is loaded later.
+
+    Raises:
+        InputError: If the folder is no run, its record is broken, or newer than this version reads.
+    """
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        raise InputError(f"{folder} is not a run folder ({RECORD} is missing); make one with nut train DATASET -o RUN")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        schema = int(record["schema"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a run record: {error}") from error
+    if schema > RUN_SCHEMA:
+        raise InputError(f"{path} has schema {schema}, this version reads up to {RUN_SCHEMA}; update nut-toolchain")
+    missing = {"arguments", "backbone", "calibration", "dataset"} - set(record)
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; train again")
+    return Run(folder=Path(folder), record=record)
+
+
+def package_versions(*more: str) -> dict[str, str]:
+    """Return the installed versions of what a result depends on."""
+    return {name: version(name) for name in (*_PACKAGES, *more)}
