@@ -8,7 +8,7 @@ What a file gives, always `uint8 [H, W, 3]` in BGR order:
 8-bit palette, grey+alpha expanded to colour
 8-bit colour with alpha   the alpha channel is dropped, as anomalib does
 EXIF orientation          ignored, as anomalib does: what the sensor delivered is what is judged
-16-bit, float             refused: nothing in the file tells 12-bit data from 16-bit, and a wrong guess is black
+16-bit, float             refused: nothing tells 12-bit data from 16-bit, and a wrong guess is black
 CMYK                      refused: a camera does not deliver it, and decoders disagree on its colours
 sides under 8 px          refused: there is no part to see
 more than 64 megapixels   refused: crop or scale it down first
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.atomic import write_bytes
 from nut_runtime.errors import InputError, PictureError
+from nut_runtime.picture_header import read_header
 
 __all__ = [
     "EXTENSIONS",
@@ -44,11 +45,9 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp
 MIN_SIDE_PX = 8
 MAX_PIXELS = 64_000_000
 
-_JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF markers; the other three are tables
-
 
 def _opencv() -> ModuleType:
-    """Import OpenCV (late: it takes a while) with its own chatter on stderr silenced; we say it in one line."""
+    """Import OpenCV (late: it takes a while) with its chatter on stderr silenced; we say it in one line."""
     import cv2
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -56,16 +55,19 @@ def _opencv() -> ModuleType:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Return the picture files directly in `folder`, sorted by name; hidden files are left out.
+    """Return the picture files directly in `folder`, sorted by name; hidden files and folders are left out.
 
     Raises:
-        InputError: If `folder` is not a folder.
+        InputError: If `folder` is not a folder, or may not be read.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    return sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-    )
+    try:
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror or error}") from error
+    # `not is_dir`, for a link to nowhere is no file: it is listed, and whoever reads it is told.
+    return sorted(path for path in paths if path.suffix.lower() in EXTENSIONS and not path.is_dir())
 
 
 def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -135,32 +137,26 @@ def check_frame(frame: Any, *, name: str = "frame") -> NDArray[np.uint8]:
 def _check_size(name: str, height: int, width: int) -> None:
     """Refuse a picture that is too small to show a part, or too large to hold."""
     if min(height, width) < MIN_SIDE_PX:
-        raise PictureError(f"{name}: {width}x{height} px is too small, at least {MIN_SIDE_PX} px a side are needed")
+        raise PictureError(
+            f"{name}: {width}x{height} px is too small, at least {MIN_SIDE_PX} px a side are needed"
+        )
     if height * width > MAX_PIXELS:
         raise PictureError(
-            f"{name}: {width}x{height} px is larger than {MAX_PIXELS // 1_000_000} megapixels; crop or scale it down"
+            f"{name}: {width}x{height} px is larger than {MAX_PIXELS // 1_000_000} megapixels; "
+            "crop or scale it down"
         )
 
 
 def _refuse_by_header(path: Path, data: bytes) -> None:
     """Refuse, before decoding, what the decoder would convert without saying so or blow up on."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 26:  # noqa: PLR2004
-        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-        _check_size(str(path), height, width)
-    elif data[:2] == b"\xff\xd8":
-        position = 2
-        while position + 10 < len(data) and data[position] == 0xFF:  # noqa: PLR2004
-            marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
-            if marker in _JPEG_SIZES:
-                height, width = (
-                    int.from_bytes(data[position + 5 : position + 7], "big"),
-                    int.from_bytes(data[position + 7 : position + 9], "big"),
-                )
-                _check_size(str(path), height, width)
-                if data[position + 9] == 4:  # noqa: PLR2004
-                    raise PictureError(f"{path} is a CMYK picture; convert it to RGB first")
-                return
-            position += 2 + length
+    header = read_header(data)
+    if header is None:
+        return
+    if header.fault:
+        raise PictureError(f"{path} {header.fault}; copy or save it again")
+    if header.is_cmyk:
+        raise PictureError(f"{path} is a CMYK picture; convert it to RGB first")
+    _check_size(str(path), header.height_px, header.width_px)
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:

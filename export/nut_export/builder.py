@@ -1,0 +1,70 @@
+"""A small writer of ONNX nodes, so that the graph's modules read like the formulas they implement."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+__all__ = ["OPSET", "GraphBuilder"]
+
+# 18 is the first opset whose Reduce* operators all take axes as an input; both engines have had it for years.
+OPSET = 18
+_IR_VERSION = 9
+
+
+class GraphBuilder:
+    """Collects nodes and constants; each method returns the name of the tensor it makes.
+
+    Args:
+        prefix: Put before the names of unnamed tensors, so that a piece of the graph can be told by its names.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.initializers: dict[str, TensorProto] = {}
+        self.scope = "graph"
+        self._count = 0
+
+    def op(self, op_type: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Add a node with one output and return that output's name."""
+        output = name or self._unnamed(op_type)
+        self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=f"node/{output}", **attributes))
+        return output
+
+    def constant(self, value: NDArray[Any] | float | list[int], *, name: str | None = None) -> str:
+        """Add a constant; a float becomes float32 and a list of ints int64.
+
+        Equal small constants without a name of their own are stored once.
+        """
+        array = np.asarray(value, order="C")
+        if array.dtype == np.float64:
+            array = array.astype(np.float32)
+        if name is None and array.size <= 16:  # noqa: PLR2004 - shapes, axes and scalars
+            name = f"constant/{array.dtype}/{'x'.join(map(str, array.shape))}/" + "_".join(map(str, array.ravel().tolist()))
+        name = name or self._unnamed("Constant")
+        if name not in self.initializers:
+            self.initializers[name] = numpy_helper.from_array(array, name)
+        return name
+
+    def inline(self, model: onnx.ModelProto) -> None:
+        """Add the nodes and constants of a model whose inputs and outputs already have the names we want."""
+        self.nodes.extend(model.graph.node)
+        self.initializers.update({tensor.name: tensor for tensor in model.graph.initializer})
+
+    def model(
+        self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto], *, name: str
+    ) -> onnx.ModelProto:
+        """Return everything collected as a checked model."""
+        graph = helper.make_graph(self.nodes, name, inputs, outputs, list(self.initializers.values()))
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="nut-toolchain"
+        )
+        model.ir_version = _IR_VERSION
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _unnamed(self, op_type: str) -> str:
+        self._count += 1
+        return f"{self.scope}/{op_type}_{self._count}"

@@ -1,0 +1,93 @@
+"""Golden frames: a few pictures with the reference's tensors, against which a device tests itself."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nut_export.features import PatchEmbedding
+from nut_runtime.contract import STAGE_DISTANCES, STAGE_EMBEDDING, STAGE_PIXELS
+from nut_runtime.manifest import GoldenFrame
+from nut_runtime.pictures import encode_png, read_picture
+from nut_runtime.selftest import sample_stage
+from nut_train.predict import Prediction, picture_tensor
+
+if TYPE_CHECKING:
+    from anomalib.models import Patchcore
+
+__all__ = ["choose_golden", "reference_stages", "write_golden"]
+
+_LARGEST_PIXELS = 4_000_000  # a golden frame is kept as PNG; larger ones would outweigh the model
+
+
+def reference_stages(model: "Patchcore", frame: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """Return the tensors between anomalib's own steps for one frame.
+
+    The steps are those of its prediction: the pre-processor's transform (antialiased), then the parts of
+    `PatchcoreModel.forward` by anomalib's own methods.
+
+    Args:
+        model: The trained model.
+        frame: uint8 `[H, W, 3]`, BGR.
+
+    Returns:
+        Float32 tensors by the names in `nut_runtime.contract`.
+    """
+    with torch.no_grad():
+        pixels = model.pre_processor.transform(picture_tensor(frame)[None].to(model.device))
+        embedding = PatchEmbedding(model.model)(pixels)
+        distances, _ = model.model.nearest_neighbors(embedding, n_neighbors=1)
+    tensors = {STAGE_PIXELS: pixels, STAGE_EMBEDDING: embedding, STAGE_DISTANCES: distances}
+    return {name: np.asarray(tensor.cpu().numpy(), np.float32) for name, tensor in tensors.items()}
+
+
+def choose_golden(predictions: Sequence[Prediction], count: int = 3) -> list[Prediction]:
+    """Choose frames that spread over the scores: the lowest, the highest, and those evenly between.
+
+    Args:
+        predictions: The reference's predictions, at least one.
+        count: How many to choose, at most.
+    """
+    rising = sorted(predictions, key=lambda one: one.raw_score)
+    small = [one for one in rising if _pixels(one.path) <= _LARGEST_PIXELS] or rising[:1]
+    places = np.unique(np.linspace(0, len(small) - 1, min(count, len(small))).round().astype(int))
+    return [small[place] for place in places]
+
+
+def write_golden(model: "Patchcore", predictions: Sequence[Prediction], folder: Path) -> tuple[GoldenFrame, ...]:
+    """Write golden frames below `folder`/golden.
+
+    Args:
+        model: The trained model.
+        predictions: The reference's predictions of the frames to keep.
+        folder: The bundle's folder.
+    """
+    (folder / "golden").mkdir()
+    written = []
+    for number, prediction in enumerate(predictions):
+        frame = read_picture(prediction.path)
+        picture, stages = f"golden/{number:02}.png", f"golden/{number:02}.npz"
+        (folder / picture).write_bytes(encode_png(frame))
+        buffer = io.BytesIO()
+        sampled = {name: sample_stage(tensor) for name, tensor in reference_stages(model, frame).items()}
+        np.savez_compressed(buffer, allow_pickle=False, **sampled)
+        (folder / stages).write_bytes(buffer.getvalue())
+        written.append(
+            GoldenFrame(
+                picture=picture,
+                stages=stages,
+                raw_score=prediction.raw_score,
+                pred_score=prediction.pred_score,
+                is_defective=prediction.pred_label,
+            )
+        )
+    return tuple(written)
+
+
+def _pixels(path: Path) -> int:
+    height, width = read_picture(path).shape[:2]
+    return height * width

@@ -1,0 +1,191 @@
+"""The proof: an exported model held against anomalib's own prediction on the same files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nut_dataset.layout import Dataset, read_mask
+from nut_runtime.engines.base import Engine, EngineResult
+from nut_runtime.errors import ParityError
+from nut_runtime.pictures import read_picture
+from nut_train.evaluate import mask_at
+from nut_train.fit import Progress
+from nut_train.metrics import image_auroc, pixel_auroc
+from nut_train.predict import Prediction
+
+__all__ = ["FP32_TOLERANCE", "Flip", "Parity", "check_parity", "compare", "measure"]
+
+# DESIGN.md: fp32 holds max |d pred_score| <= 1e-3. The score spans 0..1 and the threshold is at 0.5; float32
+# sums in another order move it by about 1e-6, a missing antialias or bf16 by 1e-2 and more.
+FP32_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """A picture on which the verdicts differ.
+
+    Attributes:
+        path: The picture.
+        reference: anomalib's normalised score.
+        exported: The exported model's.
+    """
+
+    path: str
+    reference: float
+    exported: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """How far one engine at one precision is from the reference.
+
+    Attributes:
+        engine: Name of the engine.
+        engine_version: Version of its package.
+        precision: The bundle's precision.
+        pictures: How many were compared.
+        sizes: How many different picture sizes were among them.
+        max_d_score: Largest |d pred_score|.
+        mean_d_score: Mean |d pred_score|.
+        max_d_raw: Largest |d raw_score|, as a share of the threshold.
+        flips: Pictures whose verdict differs.
+        d_image_auroc: |d image AUROC|; None where a class is missing.
+        d_pixel_auroc: |d pixel AUROC|; None without masks.
+        max_d_map: Largest |d anomaly_map| over all pixels.
+        mask_iou: Intersection over union of all predicted masks together; 1 where both are empty.
+        min_mask_iou: The smallest of any one picture.
+    """
+
+    engine: str
+    engine_version: str
+    precision: str
+    pictures: int
+    sizes: int
+    max_d_score: float
+    mean_d_score: float
+    max_d_raw: float
+    flips: tuple[Flip, ...]
+    d_image_auroc: float | None
+    d_pixel_auroc: float | None
+    max_d_map: float
+    mask_iou: float
+    min_mask_iou: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain types."""
+        return asdict(self) | {"flips": [asdict(flip) for flip in self.flips]}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the manifest keeps: the figures, and the number of flips."""
+        return self.to_json() | {"flips": len(self.flips)}
+
+
+def measure(engine: Engine, predictions: Sequence[Prediction], progress: Progress) -> list[EngineResult]:
+    """Judge the pictures of the reference's predictions with an engine, each from its file."""
+    results = []
+    for prediction in predictions:
+        results.append(engine.infer(read_picture(prediction.path)))
+        progress(f"comparing {engine.name}", len(results), len(predictions))
+    return results
+
+
+def compare(
+    engine: Engine,
+    precision: str,
+    predictions: Sequence[Prediction],
+    results: Sequence[EngineResult],
+    *,
+    dataset: Dataset,
+    threshold: float,
+) -> Parity:
+    """Compare an engine's results with the reference's predictions.
+
+    Args:
+        engine: What gave the results.
+        precision: The bundle's precision.
+        predictions: The reference, at least one.
+        results: The engine's, in the same order.
+        dataset: Tells which pictures are defective, and where.
+        threshold: The raw threshold, the unit of `max_d_raw`.
+    """
+    pairs = list(zip(predictions, results, strict=True))
+    d_scores = np.array([abs(ours.pred_score - theirs.pred_score) for theirs, ours in pairs])
+    d_raw = np.array([abs(ours.raw_score - theirs.raw_score) for theirs, ours in pairs])
+    d_maps = [float(np.abs(ours.anomaly_map - theirs.anomaly_map).max()) for theirs, ours in pairs]
+    overlaps = [_overlap(ours.pred_mask, theirs.pred_mask) for theirs, ours in pairs]
+    together, either = np.sum(overlaps, axis=0)
+    return Parity(
+        engine=engine.name,
+        engine_version=engine.version,
+        precision=precision,
+        pictures=len(pairs),
+        sizes=len({read_picture(theirs.path).shape for theirs, _ in pairs}),
+        max_d_score=float(d_scores.max()),
+        mean_d_score=float(d_scores.mean()),
+        max_d_raw=float(d_raw.max() / threshold),
+        flips=tuple(
+            Flip(path=str(theirs.path), reference=theirs.pred_score, exported=ours.pred_score)
+            for theirs, ours in pairs
+            if theirs.pred_label != ours.pred_label
+        ),
+        d_image_auroc=_d_image_auroc(pairs, dataset),
+        d_pixel_auroc=_d_pixel_auroc(pairs, dataset),
+        max_d_map=max(d_maps),
+        mask_iou=float(together / either) if either else 1.0,
+        min_mask_iou=min((inside / union if union else 1.0) for inside, union in overlaps),
+    )
+
+
+def check_parity(parities: Mapping[str, Parity], tolerance: float) -> None:
+    """Refuse an export whose scores or verdicts are not the reference's.
+
+    Raises:
+        ParityError: If an engine's largest |d pred_score| is above `tolerance` (or no number), or a verdict
+            differs.
+    """
+    for name, parity in parities.items():
+        if not parity.max_d_score <= tolerance or parity.flips:
+            raise ParityError(
+                f"{name} differs from anomalib's prediction: max |d pred_score| {parity.max_d_score:.2e} "
+                f"(tolerance {tolerance:.0e}), {len(parity.flips)} of {parity.pictures} verdicts flipped; "
+                "no bundle was written (--force writes it all the same)"
+            )
+
+
+def _overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the pixels in both masks and in either."""
+    return int((one & other).sum()), int((one | other).sum())
+
+
+def _d_image_auroc(pairs: Sequence[tuple[Prediction, EngineResult]], dataset: Dataset) -> float | None:
+    defective = set(dataset.defective)
+    truth = np.array([theirs.path in defective for theirs, _ in pairs])
+    reference = image_auroc(np.array([theirs.raw_score for theirs, _ in pairs]), truth)
+    exported = image_auroc(np.array([ours.raw_score for _, ours in pairs]), truth)
+    return None if reference is None or exported is None else abs(reference - exported)
+
+
+def _d_pixel_auroc(pairs: Sequence[tuple[Prediction, EngineResult]], dataset: Dataset) -> float | None:
+    """Compare on the pictures whose marked pixels are known; good ones have none."""
+    masks: list[NDArray[np.bool_]] = []
+    known: list[tuple[Prediction, EngineResult]] = []
+    defective = set(dataset.defective)
+    for theirs, ours in pairs:
+        height, width = theirs.anomaly_map.shape
+        mask: Path | None = dataset.masks.get(theirs.path)
+        if theirs.path not in defective:
+            masks.append(np.zeros((height, width), bool))
+        elif mask is not None:
+            masks.append(mask_at(read_mask(mask), (height, width)))
+        else:
+            continue
+        known.append((theirs, ours))
+    reference = pixel_auroc([theirs.anomaly_map for theirs, _ in known], masks)
+    exported = pixel_auroc([ours.anomaly_map for _, ours in known], masks)
+    return None if reference is None or exported is None else abs(reference - exported)
+
+

@@ -1,0 +1,59 @@
+"""The graph as files, with the manifest's facts inside each."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from nut_runtime.scoring import OperatingPoint
+
+__all__ = ["ONNX_FILE", "OPENVINO_FILE", "model_info", "write_models"]
+
+ONNX_FILE = "model.onnx"
+OPENVINO_FILE = "model.xml"
+
+
+def model_info(point: OperatingPoint, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the model file says of itself, with the keys that OpenVINO Model API reads for anomaly models.
+
+    Args:
+        point: Thresholds and ranges.
+        facts: The manifest's facts about the model, kept as JSON under `nut_manifest`.
+    """
+    return {
+        "model_type": "AnomalyDetection",
+        "task": "segmentation",
+        "labels": "Normal Anomaly",
+        "image_threshold": repr(point.image.threshold),
+        "pixel_threshold": repr(point.pixel.threshold),
+        "normalization_scale": repr(point.image.maximum - point.image.minimum),
+        "nut_manifest": json.dumps(facts, sort_keys=True),
+    }
+
+
+def write_models(model: onnx.ModelProto, folder: Path, info: Mapping[str, str]) -> dict[str, str]:
+    """Write the graph as ONNX, and the same graph as OpenVINO IR in float32.
+
+    Args:
+        model: The deployment graph; `info` is added to its metadata.
+        folder: An existing folder.
+        info: From `model_info`.
+
+    Returns:
+        The model file of each engine, by engine name.
+    """
+    import openvino
+
+    del model.metadata_props[:]
+    for key, value in info.items():
+        model.metadata_props.add(key=f"model_info {key}", value=value)
+    path = folder / ONNX_FILE
+    onnx.save(model, str(path))
+    converted = openvino.convert_model(str(path))
+    for key, value in info.items():
+        converted.set_rt_info(value, ["model_info", key])
+    # compress_to_fp16 is on by default and would move every score
+    openvino.save_model(converted, str(folder / OPENVINO_FILE), compress_to_fp16=False)
+    return {"onnxruntime": ONNX_FILE, "openvino": OPENVINO_FILE}

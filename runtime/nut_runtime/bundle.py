@@ -1,0 +1,120 @@
+"""A bundle on disk: all that the edge needs, checked before anything in it is used."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nut_runtime.errors import BundleError, PictureError
+from nut_runtime.manifest import MANIFEST, FileEntry, GoldenFrame, Manifest
+from nut_runtime.pictures import read_picture
+
+__all__ = ["Bundle", "file_entry", "open_bundle"]
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """An opened bundle.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: What it says of itself.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    def model_path(self, engine: str) -> Path:
+        """Return the model file for an engine.
+
+        Raises:
+            BundleError: If the bundle has none for it.
+        """
+        path = self.manifest.models.get(engine)
+        if path is None:
+            raise BundleError(f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}")
+        return self.folder / path
+
+    def golden_frame(self, frame: GoldenFrame) -> NDArray[np.uint8]:
+        """Return a golden frame's picture, uint8 BGR `[H, W, 3]`.
+
+        Raises:
+            BundleError: If it cannot be read.
+        """
+        try:
+            return read_picture(self.folder / frame.picture)
+        except PictureError as error:
+            raise BundleError(f"golden frame of the bundle: {error}") from error
+
+    def golden_stages(self, frame: GoldenFrame) -> dict[str, NDArray[np.generic]]:
+        """Return the reference's intermediate tensors of a golden frame, by array name.
+
+        Raises:
+            BundleError: If the file is broken; pickled content is refused.
+        """
+        try:
+            with np.load(self.folder / frame.stages, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError, EOFError, KeyError) as error:
+            raise BundleError(f"{self.folder / frame.stages} cannot be read: {error}") from error
+
+
+def open_bundle(folder: str | Path) -> Bundle:
+    """Open a bundle: read its manifest and compare every file with its SHA-256.
+
+    Raises:
+        BundleError: If the folder or a file is missing, truncated or altered, or the manifest is not one this
+            version reads.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is not a bundle folder; give one with --model, or set NUT_MODEL")
+    try:
+        text = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder} is not a bundle: {MANIFEST} is missing") from error
+    except OSError as error:
+        raise BundleError(f"cannot read {folder / MANIFEST}: {error.strerror or error}") from error
+    manifest = Manifest.parse(text)
+    for path, entry in manifest.files.items():
+        _check_file(folder, path, entry)
+    return Bundle(folder=folder, manifest=manifest)
+
+
+def file_entry(path: Path) -> FileEntry:
+    """Return the digest and size of a file.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    total = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            total.update(block)
+            size += len(block)
+    return FileEntry(sha256=total.hexdigest(), size_bytes=size)
+
+
+def _check_file(folder: Path, path: str, expected: FileEntry) -> None:
+    """Compare one file with what the manifest says of it."""
+    full = folder / path
+    # The manifest's names are plain, but a link in the folder could still lead elsewhere.
+    if full.is_symlink() or not full.resolve().is_relative_to(folder.resolve()):
+        raise BundleError(f"{full} is a link that leads out of the bundle; copy the file itself")
+    try:
+        found = file_entry(full)
+    except FileNotFoundError as error:
+        raise BundleError(f"{full} is missing; copy the whole bundle again") from error
+    except OSError as error:
+        raise BundleError(f"cannot read {full}: {error.strerror or error}") from error
+    if found.size_bytes != expected.size_bytes:
+        raise BundleError(
+            f"{full} has {found.size_bytes} bytes, the manifest says {expected.size_bytes}; copy the bundle again"
+        )
+    if found.sha256 != expected.sha256:
+        raise BundleError(f"{full} was altered (its SHA-256 does not match the manifest); copy the bundle again")

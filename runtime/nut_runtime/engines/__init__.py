@@ -1,0 +1,71 @@
+"""Inference engines behind one interface; each is an optional extra and imported only when chosen."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+
+from nut_runtime.bundle import Bundle
+from nut_runtime.engines.base import Engine, EngineResult
+from nut_runtime.errors import EngineError, InputError
+
+__all__ = ["ENGINES", "Engine", "EngineResult", "available_engines", "choose_engine", "load_engine"]
+
+
+def _openvino(bundle: Bundle, threads: int | None) -> Engine:
+    from nut_runtime.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(bundle, threads=threads)
+
+
+def _onnxruntime(bundle: Bundle, threads: int | None) -> Engine:
+    from nut_runtime.engines.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(bundle, threads=threads)
+
+
+ENGINES: Mapping[str, Callable[[Bundle, int | None], Engine]] = {
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+}
+"""What makes each engine, the preferred one first."""
+
+
+def available_engines() -> tuple[str, ...]:
+    """Return the names of the engines that are installed, the preferred one first."""
+    return tuple(name for name in ENGINES if importlib.util.find_spec(name) is not None)
+
+
+def choose_engine(name: str | None) -> str:
+    """Return `name` if that engine is installed, or the preferred one that is.
+
+    Raises:
+        InputError: If there is no engine of that name.
+        EngineError: If it, or any, is not installed; the message says what to install.
+    """
+    if name is not None and name not in ENGINES:
+        raise InputError(f"unknown engine {name!r}, expected one of {', '.join(ENGINES)}")
+    installed = available_engines()
+    if name is None:
+        if not installed:
+            raise EngineError("no inference engine is installed; run: pip install 'nut-runtime[openvino]'")
+        return installed[0]
+    if name not in installed:
+        raise EngineError(f"{name} is not installed; run: pip install 'nut-runtime[{name}]'")
+    return name
+
+
+def load_engine(bundle: Bundle, name: str | None = None, *, threads: int | None = None) -> Engine:
+    """Load a bundle's model into an engine, at the precision the bundle was verified with.
+
+    Args:
+        bundle: An opened bundle.
+        name: `openvino` or `onnxruntime`; None takes whichever is installed.
+        threads: Threads to compute with; None leaves it to the engine.
+
+    Raises:
+        InputError: If the name is unknown or the number of threads is under one.
+        EngineError: If the engine is not installed or does not load the model.
+        BundleError: If the bundle has no model for it.
+    """
+    if threads is not None and threads < 1:
+        raise InputError(f"{threads} threads, expected at least 1")
+    return ENGINES[choose_engine(name)](bundle, threads)

@@ -1,0 +1,72 @@
+"""What an engine does: a frame in, the model's five outputs out."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PRECISIONS", "Engine", "EngineResult", "to_result"]
+
+PRECISIONS = ("fp32",)
+"""Precisions that this version can pin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EngineResult:
+    """The outputs of one frame, as the model gives them.
+
+    Attributes:
+        raw_score: Distance of the part.
+        pred_score: Normalised with the threshold that is fixed into the file.
+        pred_label: Verdict at that threshold.
+        anomaly_map: Normalised likewise, float32 `[h, w]`.
+        pred_mask: Defective pixels, bool `[h, w]`.
+    """
+
+    raw_score: float
+    pred_score: float
+    pred_label: bool
+    anomaly_map: NDArray[np.float32]
+    pred_mask: NDArray[np.bool_]
+
+
+class Engine(Protocol):
+    """A loaded model. One thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """Name of the engine, as on the command line."""
+
+    @property
+    def version(self) -> str:
+        """Version of the engine's package."""
+
+    @property
+    def precision(self) -> str:
+        """Precision that the engine says it computes with."""
+
+    def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
+        """Judge one frame, uint8 `[H, W, 3]`, BGR.
+
+        Raises:
+            EngineError: If the engine fails.
+        """
+
+    def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Return the tensors `contract.STAGES` of one frame, from a second load of the model that exposes them.
+
+        Raises:
+            EngineError: If the engine fails.
+        """
+
+
+def to_result(outputs: dict[str, NDArray[Any]]) -> EngineResult:
+    """Return the five outputs, by name, as an `EngineResult`."""
+    return EngineResult(
+        raw_score=float(outputs["raw_score"][0]),
+        pred_score=float(outputs["pred_score"][0]),
+        pred_label=bool(outputs["pred_label"][0]),
+        anomaly_map=np.array(outputs["anomaly_map"][0, 0], np.float32),
+        pred_mask=np.array(outputs["pred_mask"][0, 0], np.bool_),
+    )

@@ -1,0 +1,97 @@
+"""ONNX Runtime on the CPU."""
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from nut_runtime.bundle import Bundle
+from nut_runtime.contract import INPUT, OUTPUTS, STAGES
+from nut_runtime.engines.base import PRECISIONS, EngineResult, to_result
+from nut_runtime.errors import EngineError
+
+__all__ = ["OnnxRuntimeEngine", "with_outputs"]
+
+# Field numbers of ModelProto.graph, GraphProto.output and ValueInfoProto.name in onnx.proto.
+_MODEL_GRAPH, _GRAPH_OUTPUT, _VALUE_NAME = 7, 12, 1
+_LENGTH_DELIMITED = 2
+
+
+class OnnxRuntimeEngine:
+    """A bundle's ONNX model in a CPU session; ONNX Runtime computes a float32 graph in float32."""
+
+    name = "onnxruntime"
+    precision = "float32"
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        if bundle.manifest.precision not in PRECISIONS:
+            raise EngineError(f"precision {bundle.manifest.precision!r} of the bundle is unknown; update nut-runtime")
+        self.version = str(onnxruntime.__version__)
+        self._path = bundle.model_path(self.name)
+        self._threads = threads
+        self._session = self._load(str(self._path))
+        self._stages: Any = None
+
+    def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
+        """Judge one frame."""
+        return to_result(self._run(self._session, tuple(OUTPUTS), frame))
+
+    def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Return the tensors inside the graph."""
+        if self._stages is None:
+            self._stages = self._load(with_outputs(self._path.read_bytes(), STAGES))
+        return self._run(self._stages, STAGES, frame)
+
+    def _load(self, model: str | bytes) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        try:
+            return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises classes of a private module
+            raise EngineError(f"onnxruntime cannot load {self._path}: {_first_line(error)}") from error
+
+    @staticmethod
+    def _run(session: Any, names: tuple[str, ...], frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        try:
+            outputs = session.run(list(names), {INPUT: np.ascontiguousarray(frame)[None]})
+        except Exception as error:  # ONNX Runtime raises classes of a private module
+            shape = list(frame.shape)
+            raise EngineError(f"onnxruntime failed on a frame of shape {shape}: {_first_line(error)}") from error
+        return dict(zip(names, outputs, strict=True))
+
+
+def with_outputs(model: bytes, names: tuple[str, ...]) -> bytes:
+    """Return an ONNX model that also gives the named inner tensors, without the `onnx` package.
+
+    Protocol Buffers merge a message whose bytes are appended to another's of the same type: a field that is
+    there twice is merged, and repeated fields are concatenated. So a model that holds nothing but graph outputs,
+    appended to the file's bytes, adds those outputs. ONNX Runtime infers their types.
+
+    Args:
+        model: A serialized `ModelProto`.
+        names: Tensors inside its graph.
+    """
+    outputs = b"".join(_field(_GRAPH_OUTPUT, _field(_VALUE_NAME, name.encode())) for name in names)
+    return model + _field(_MODEL_GRAPH, outputs)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Encode one length-delimited protobuf field."""
+    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    """Encode a non-negative number, seven bits a byte, lowest first."""
+    encoded = bytearray()
+    while value > 0x7F:  # noqa: PLR2004
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*encoded, value))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,86 @@
+"""The library's front door: a bundle and a frame give a verdict."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nut_runtime.bundle import Bundle, open_bundle
+from nut_runtime.engines import load_engine
+from nut_runtime.pictures import check_frame
+from nut_runtime.regions import defect_boxes
+from nut_runtime.scoring import is_defective, normalise
+from nut_runtime.verdict import Label, Verdict
+
+__all__ = ["Inspector"]
+
+
+class Inspector:
+    """Judges frames with a bundle.
+
+    Args:
+        bundle: A bundle folder, or one that is open already.
+        engine: `openvino` or `onnxruntime`; None takes whichever is installed.
+        threads: Threads to compute with; None leaves it to the engine.
+
+    Raises:
+        BundleError: If the bundle is not usable.
+        EngineError: If no engine is installed or it does not load the model.
+
+    Example:
+        >>> inspector = Inspector("bundle")  # doctest: +SKIP
+        >>> inspector.inspect(frame).label  # doctest: +SKIP
+        <Label.GOOD: 'good'>
+    """
+
+    def __init__(self, bundle: str | Path | Bundle, *, engine: str | None = None, threads: int | None = None) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        self.engine = load_engine(self.bundle, engine, threads=threads)
+
+    def warm_up(self, height: int | None = None, width: int | None = None) -> float:
+        """Judge a grey frame of this size, so that the first real one does not pay for set-up; return its ms.
+
+        Args:
+            height: In pixels; None takes the model's input height.
+            width: In pixels; None takes the model's input width.
+        """
+        manifest = self.bundle.manifest
+        shape = (height or manifest.input_height_px, width or manifest.input_width_px, 3)
+        started = time.perf_counter()
+        self.engine.infer(np.full(shape, 127, np.uint8))
+        return (time.perf_counter() - started) * 1e3
+
+    def inspect(self, frame: NDArray[np.uint8]) -> Verdict:
+        """Judge one frame.
+
+        The verdict comes from `raw_score` and the manifest's operating point, so that the manifest can move the
+        threshold without a new export.
+
+        Args:
+            frame: uint8 `[H, W, 3]`, BGR, of any size; nothing is to be done to it beforehand.
+
+        Raises:
+            PictureError: If the frame is of another type or shape.
+            EngineError: If the engine fails.
+        """
+        frame = check_frame(frame)
+        manifest = self.bundle.manifest
+        started = time.perf_counter()
+        result = self.engine.infer(frame)
+        inferred = time.perf_counter()
+        score = normalise(np.float32(result.raw_score), manifest.point.image)
+        rejected = bool(is_defective(score))
+        size = (frame.shape[0], frame.shape[1])
+        boxes = defect_boxes(result.anomaly_map, result.pred_mask, size) if rejected else ()
+        decided = time.perf_counter()
+        return Verdict(
+            label=Label.DEFECT if rejected else Label.GOOD,
+            pred_score=float(score),
+            raw_score=result.raw_score,
+            anomaly_map=result.anomaly_map,
+            pred_mask=result.pred_mask,
+            boxes=boxes,
+            bundle_id=manifest.bundle_id,
+            milliseconds={"infer": (inferred - started) * 1e3, "decide": (decided - inferred) * 1e3},
+        )

@@ -1,0 +1,189 @@
+"""What a bundle says of itself, `manifest.json`: read strictly, since a verdict hangs on it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from nut_runtime.errors import BundleError, InputError
+from nut_runtime.scoring import OperatingPoint
+
+__all__ = ["MANIFEST", "SCHEMA", "FileEntry", "GoldenFrame", "Manifest"]
+
+MANIFEST = "manifest.json"
+SCHEMA = 1
+
+# A name or a path below the bundle: letters, digits and -_. in each part, none starting with a dot. So no
+# absolute path, no drive, no backslash and no way up.
+_SAFE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """A file of the bundle.
+
+    Attributes:
+        sha256: Digest of its content, lower-case hex.
+        size_bytes: Its length.
+    """
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenFrame:
+    """A frame with what the reference said of it.
+
+    Attributes:
+        picture: PNG file in the bundle.
+        stages: NPZ file with the reference's intermediate tensors.
+        raw_score: The reference's raw score.
+        pred_score: Its normalised score.
+        is_defective: Its verdict.
+    """
+
+    picture: str
+    stages: str
+    raw_score: float
+    pred_score: float
+    is_defective: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The content of `manifest.json`, schema 1.
+
+    Attributes:
+        bundle_id: Names this very model and operating point.
+        name: Name of the part or data set.
+        created: When it was exported, ISO 8601, UTC.
+        precision: Inference precision that the bundle was verified with, such as `fp32`.
+        input_height_px: Height that frames are brought to inside the model.
+        input_width_px: Width of the same.
+        point: Thresholds and ranges that decide.
+        files: Every file of the bundle but the manifest, by path.
+        models: File that each engine loads, by engine name.
+        golden: Frames for the self-test.
+        tolerances: Largest difference that the self-test lets pass, by stage.
+        parity: Summary of the proof, by engine.
+        provenance: Where the model came from: run, data set fingerprint, backbone, bank, package versions.
+    """
+
+    bundle_id: str
+    name: str
+    created: str
+    precision: str
+    input_height_px: int
+    input_width_px: int
+    point: OperatingPoint
+    files: Mapping[str, FileEntry]
+    models: Mapping[str, str]
+    golden: tuple[GoldenFrame, ...]
+    tolerances: Mapping[str, float]
+    parity: Mapping[str, Mapping[str, Any]]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain types, the schema number first."""
+        return {
+            "schema": SCHEMA,
+            "bundle_id": self.bundle_id,
+            "name": self.name,
+            "created": self.created,
+            "precision": self.precision,
+            "input_px": [self.input_height_px, self.input_width_px],
+            "operating_point": self.point.to_json(),
+            "files": {
+                path: {"sha256": entry.sha256, "size_bytes": entry.size_bytes} for path, entry in self.files.items()
+            },
+            "models": dict(self.models),
+            "golden": {
+                "frames": [
+                    {
+                        "picture": frame.picture,
+                        "stages": frame.stages,
+                        "raw_score": frame.raw_score,
+                        "pred_score": frame.pred_score,
+                        "is_defective": frame.is_defective,
+                    }
+                    for frame in self.golden
+                ],
+                "tolerances": dict(self.tolerances),
+            },
+            "parity": {engine: dict(figures) for engine, figures in self.parity.items()},
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """Read the text of a manifest.
+
+        Raises:
+            BundleError: If it is not JSON, of a newer schema, incomplete, or names a file outside the bundle.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise BundleError(f"{MANIFEST} is not JSON ({error}); export the bundle again") from error
+        if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
+            raise BundleError(f"{MANIFEST} has no schema number; it is not a bundle of nut-toolchain")
+        if data["schema"] > SCHEMA:
+            raise BundleError(
+                f"{MANIFEST} has schema {data['schema']}, this version reads up to {SCHEMA}; update nut-runtime"
+            )
+        try:
+            manifest = cls._from_json(data)
+        except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise BundleError(f"{MANIFEST} is incomplete: {reason}; export the bundle again") from error
+        manifest._check_paths()
+        return manifest
+
+    @classmethod
+    def _from_json(cls, data: dict[str, Any]) -> Self:
+        height, width = data["input_px"]
+        golden = data["golden"]
+        return cls(
+            bundle_id=str(data["bundle_id"]),
+            name=str(data["name"]),
+            created=str(data["created"]),
+            precision=str(data["precision"]),
+            input_height_px=int(height),
+            input_width_px=int(width),
+            point=OperatingPoint.from_json(data["operating_point"]),
+            files={
+                str(path): FileEntry(sha256=str(entry["sha256"]), size_bytes=int(entry["size_bytes"]))
+                for path, entry in data["files"].items()
+            },
+            models={str(engine): str(path) for engine, path in data["models"].items()},
+            golden=tuple(
+                GoldenFrame(
+                    picture=str(frame["picture"]),
+                    stages=str(frame["stages"]),
+                    raw_score=float(frame["raw_score"]),
+                    pred_score=float(frame["pred_score"]),
+                    is_defective=bool(frame["is_defective"]),
+                )
+                for frame in golden["frames"]
+            ),
+            tolerances={str(stage): float(value) for stage, value in golden["tolerances"].items()},
+            parity=data["parity"],
+            provenance=data["provenance"],
+        )
+
+    def _check_paths(self) -> None:
+        """Refuse file names that lead out of the bundle, and references to files it does not list."""
+        for path, entry in self.files.items():
+            if _SAFE_PATH.fullmatch(path) is None:
+                raise BundleError(f"{MANIFEST} names the file {path!r}, which is not a plain path inside the bundle")
+            if _SHA256.fullmatch(entry.sha256) is None:
+                raise BundleError(f"{MANIFEST} has no valid SHA-256 for {path}; export the bundle again")
+        named = [*self.models.values()]
+        for frame in self.golden:
+            named += [frame.picture, frame.stages]
+        for path in named:
+            if path not in self.files:
+                raise BundleError(f"{MANIFEST} refers to {path!r}, which is not among its files")

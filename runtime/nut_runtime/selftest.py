@@ -1,0 +1,137 @@
+"""The device's self-test: the golden frames judged on this very machine, stage by stage."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nut_runtime.bundle import Bundle
+from nut_runtime.contract import STAGES
+from nut_runtime.engines.base import Engine
+from nut_runtime.manifest import GoldenFrame
+from nut_runtime.scoring import is_defective, normalise
+
+__all__ = ["RAW_SCORE", "VERDICT", "SelfTest", "StageResult", "deviation", "run_selftest", "sample_stage"]
+
+RAW_SCORE = "raw_score"
+VERDICT = "verdict"
+_REPEATS = 10  # per frame, for the latency that is printed
+_SAMPLES = 4096  # values kept of a large tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResult:
+    """How far one stage is from the reference.
+
+    Attributes:
+        stage: `stage/pixels`, `stage/embedding`, `stage/distances`, `raw_score` or `verdict`.
+        deviation: Largest difference over all golden frames, as a share of the reference's largest value; for
+            `verdict` the number of frames judged otherwise.
+        tolerance: What the bundle lets pass.
+    """
+
+    stage: str
+    deviation: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the stage holds; a NaN does not."""
+        return bool(self.deviation <= self.tolerance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTest:
+    """The outcome on one engine.
+
+    Attributes:
+        stages: In the order a frame passes through them.
+        latency_ms: Median time of one golden frame after warm-up.
+    """
+
+    stages: tuple[StageResult, ...]
+    latency_ms: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every stage holds."""
+        return all(stage.passed for stage in self.stages)
+
+    @property
+    def first_drift(self) -> StageResult | None:
+        """The first stage that does not hold, which is where to look."""
+        return next((stage for stage in self.stages if not stage.passed), None)
+
+
+def sample_stage(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return at most 4,096 values of a tensor, evenly spread: what a bundle keeps of it.
+
+    Both sides call this, so that what was kept and what is compared lie at the same places.
+    """
+    flat = np.asarray(values, np.float32).ravel()
+    step = max(1, -(-flat.size // _SAMPLES))
+    return flat[::step]
+
+
+def deviation(found: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    """Return the largest absolute difference as a share of the reference's largest absolute value.
+
+    Another shape, or a value that is not a number, counts as infinite.
+    """
+    if found.shape != reference.shape:
+        return float("inf")
+    largest = float(np.abs(found.astype(np.float64) - reference).max(initial=0.0))
+    scale = float(np.abs(reference).max(initial=0.0))
+    share = largest / scale if scale else largest
+    return share if np.isfinite(share) else float("inf")
+
+
+def run_selftest(bundle: Bundle, engine: Engine) -> SelfTest:
+    """Judge the golden frames and compare every stage with the reference's tensors.
+
+    Raises:
+        BundleError: If a golden file cannot be read.
+        EngineError: If the engine fails.
+    """
+    manifest = bundle.manifest
+    worst = dict.fromkeys((*STAGES, RAW_SCORE), 0.0)
+    flips = 0
+    times = []
+    for golden in manifest.golden:
+        frame = bundle.golden_frame(golden)
+        for stage, share in _compare_stages(bundle, engine, golden, frame).items():
+            worst[stage] = max(worst[stage], share)
+        result = engine.infer(frame)
+        expected = np.array([golden.raw_score], np.float32)
+        worst[RAW_SCORE] = max(worst[RAW_SCORE], deviation(np.array([result.raw_score], np.float32), expected))
+        # Both scores against the same operating point, which may have moved since the export.
+        flips += _verdict(result.raw_score, bundle) != _verdict(golden.raw_score, bundle)
+        for _ in range(_REPEATS):
+            started = time.perf_counter()
+            engine.infer(frame)
+            times.append((time.perf_counter() - started) * 1e3)
+    stages = [
+        StageResult(stage=stage, deviation=share, tolerance=manifest.tolerances.get(stage, 0.0))
+        for stage, share in worst.items()
+    ]
+    stages.append(StageResult(stage=VERDICT, deviation=float(flips), tolerance=0.0))
+    return SelfTest(stages=tuple(stages), latency_ms=statistics.median(times) if times else float("nan"))
+
+
+def _compare_stages(
+    bundle: Bundle, engine: Engine, golden: GoldenFrame, frame: NDArray[np.uint8]
+) -> dict[str, float]:
+    """Return each inner stage's deviation on one frame."""
+    reference = bundle.golden_stages(golden)
+    found = engine.stages(frame)
+    return {
+        stage: deviation(sample_stage(found[stage]), np.asarray(reference[stage], np.float32))
+        for stage in STAGES
+        if stage in reference
+    }
+
+
+def _verdict(raw_score: float, bundle: Bundle) -> bool:
+    return bool(is_defective(normalise(np.float32(raw_score), bundle.manifest.point.image)))
