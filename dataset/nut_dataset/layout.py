@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import extensions_text, list_pictures, read_picture
 
-__all__ = ["GOOD", "Dataset", "fingerprint", "open_dataset", "read_mask"]
+__all__ = ["GOOD", "Dataset", "fingerprint", "list_dataset", "open_dataset", "read_mask"]
 
 GOOD = "good"
 
@@ -30,7 +30,7 @@ class Dataset:
 
     Attributes:
         root: The data set's folder.
-        train_good: Pictures of good parts for training and calibration, at least one.
+        train_good: Pictures of good parts for training and calibration; `open_dataset` gives at least one.
         test_good: Pictures of good parts to measure with; may be empty.
         defects: Pictures of defective parts by kind of defect; may be empty.
         masks: The mask file of a defective picture, where there is one.
@@ -59,41 +59,69 @@ def open_dataset(root: Path) -> Dataset:
     Raises:
         InputError: If the folder, `train/good` or pictures in it are missing.
     """
+    dataset = list_dataset(root)
+    good = dataset.root / "train" / GOOD
+    if not good.is_dir():
+        raise InputError(f"{good} is missing; put the pictures of good parts there")
+    if not dataset.train_good:
+        raise InputError(f"{good} holds no pictures ({extensions_text()})")
+    return dataset
+
+
+def list_dataset(root: Path) -> Dataset:
+    """List what there is of a data set in `root`, even where `train/good` is missing or empty.
+
+    Hidden folders, such as `test/.ipynb_checkpoints`, are no kinds of defect.
+
+    Raises:
+        InputError: If `root` is not a folder.
+    """
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; give the folder that holds train/good")
-    good = root / "train" / GOOD
-    if not good.is_dir():
-        raise InputError(f"{good} is missing; put the pictures of good parts there")
-    train_good = list_pictures(good)
-    if not train_good:
-        raise InputError(f"{good} holds no pictures ({extensions_text()})")
     test = root / "test"
-    kinds = sorted(path for path in test.iterdir() if path.is_dir()) if test.is_dir() else []
-    defects = {path.name: tuple(list_pictures(path)) for path in kinds if path.name != GOOD}
-    defects = {kind: paths for kind, paths in defects.items() if paths}
+    folders = sorted(path for path in test.iterdir() if path.is_dir()) if test.is_dir() else []
+    pictures = {path.name: tuple(list_pictures(path)) for path in folders if not path.name.startswith(".")}
+    defects = {kind: paths for kind, paths in pictures.items() if paths and kind != GOOD}
     masks = {
         path: mask
         for kind, paths in defects.items()
         for path in paths
         if (mask := root / "ground_truth" / kind / f"{path.stem}_mask.png").is_file()
     }
+    good = root / "train" / GOOD
     return Dataset(
         root=root,
-        train_good=tuple(train_good),
-        test_good=tuple(list_pictures(test / GOOD)) if (test / GOOD).is_dir() else (),
+        train_good=tuple(list_pictures(good)) if good.is_dir() else (),
+        test_good=pictures.get(GOOD, ()),
         defects=defects,
         masks=masks,
     )
 
 
-def fingerprint(dataset: Dataset) -> str:
-    """Return a SHA-256 over names and contents of all files; it changes when any of them does."""
+def fingerprint(dataset: Dataset, *, digests: Mapping[Path, str] | None = None) -> str:
+    """Return a SHA-256 over names and contents of all files; it changes when any of them does.
+
+    Args:
+        dataset: The data set.
+        digests: SHA-256 of files that were read already, as hexadecimal digits; the others are read.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
     total = hashlib.sha256()
     for path in sorted(dataset.files):
-        total.update(path.relative_to(dataset.root).as_posix().encode() + b"\0")
-        total.update(hashlib.sha256(path.read_bytes()).digest())
+        total.update(path.relative_to(dataset.root).as_posix().encode(errors="surrogateescape") + b"\0")
+        total.update(bytes.fromhex((digests or {}).get(path) or _digest(path)))
     return total.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

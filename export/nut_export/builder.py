@@ -30,7 +30,9 @@ class GraphBuilder:
     def op(self, op_type: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return that output's name."""
         output = name or self._unnamed(op_type)
-        self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=f"node/{output}", **attributes))
+        self.nodes.append(
+            helper.make_node(op_type, list(inputs), [output], name=f"node/{output}", **attributes)
+        )
         return output
 
     def constant(self, value: NDArray[Any] | float | list[int], *, name: str | None = None) -> str:
@@ -42,7 +44,9 @@ class GraphBuilder:
         if array.dtype == np.float64:
             array = array.astype(np.float32)
         if name is None and array.size <= 16:  # noqa: PLR2004 - shapes, axes and scalars
-            name = f"constant/{array.dtype}/{'x'.join(map(str, array.shape))}/" + "_".join(map(str, array.ravel().tolist()))
+            name = f"constant/{array.dtype}/{'x'.join(map(str, array.shape))}/" + "_".join(
+                map(str, array.ravel().tolist())
+            )
         name = name or self._unnamed("Constant")
         if name not in self.initializers:
             self.initializers[name] = numpy_helper.from_array(array, name)

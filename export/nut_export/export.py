@@ -175,7 +175,9 @@ def _dataset(run: Run, root: Path | None) -> Dataset:
         return open_dataset(root)
     trained = Path(run.record["dataset"]["path"])
     if not trained.is_dir():
-        raise InputError(f"{trained}, which the run was trained on, is not there; give a data set with --dataset")
+        raise InputError(
+            f"{trained}, which the run was trained on, is not there; give a data set with --dataset"
+        )
     return open_dataset(trained)
 
 
@@ -215,7 +217,9 @@ def _tolerances(bundle: Bundle, model: "Patchcore", engines: Sequence[Engine]) -
                 share = deviation(sample_stage(found[stage]), sample_stage(reference[stage]))
                 worst[stage] = max(worst[stage], share)
             score = np.array([engine.infer(frame).raw_score], np.float32)
-            worst[RAW_SCORE] = max(worst[RAW_SCORE], deviation(score, np.array([golden.raw_score], np.float32)))
+            worst[RAW_SCORE] = max(
+                worst[RAW_SCORE], deviation(score, np.array([golden.raw_score], np.float32))
+            )
     return {stage: max(_SELFTEST_FACTOR * share, _SELFTEST_FLOOR) for stage, share in worst.items()}
 
 
@@ -241,7 +245,8 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
         "neighbours": run.config.neighbours,
         "operating_point": run.point.to_json(),
         "calibration": {
-            key: record["calibration"][key] for key in ("false_reject_rate", "held_out", "smallest_rate", "is_supported")
+            key: record["calibration"][key]
+            for key in ("false_reject_rate", "held_out", "smallest_rate", "is_supported")
         },
         "evaluation": {key: evaluation.get(key) for key in ("image", "pixel")},
         "input": {INPUT: "uint8 [1, H, W, 3], BGR, any H and W"},

@@ -51,7 +51,9 @@ def build_graph(
         point: Thresholds and ranges, fixed into the graph; the runtime decides from `raw_score` and the
             manifest, other tools from `pred_score`.
     """
-    bank = prepare_bank(model.model.memory_bank.detach().cpu().numpy().astype(np.float32), model.model.num_neighbors)
+    bank = prepare_bank(
+        model.model.memory_bank.detach().cpu().numpy().astype(np.float32), model.model.num_neighbors
+    )
     graph = GraphBuilder()
     add_preprocessing(graph, "image", size=size, mean=backbone.mean, std=backbone.std, name=STAGE_PIXELS)
     features, grid = export_features(model.model, size=size, source=STAGE_PIXELS, target=STAGE_EMBEDDING)

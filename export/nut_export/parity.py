@@ -187,5 +187,3 @@ def _d_pixel_auroc(pairs: Sequence[tuple[Prediction, EngineResult]], dataset: Da
     reference = pixel_auroc([theirs.anomaly_map for theirs, _ in known], masks)
     exported = pixel_auroc([ours.anomaly_map for _, ours in known], masks)
     return None if reference is None or exported is None else abs(reference - exported)
-
-

@@ -14,8 +14,14 @@ from nut_runtime.errors import OutputError
 __all__ = ["check_output_folder", "new_folder", "write_bytes", "write_json", "write_text"]
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, is_durable: bool = True) -> None:
     """Write `data` to `path` through a neighbouring temporary file and a rename.
+
+    Args:
+        path: The file; an older one is replaced.
+        data: Its content.
+        is_durable: Wait until the disk has it. Without, a power cut may lose or empty the file; a killed
+            process still cannot halve it.
 
     Raises:
         OutputError: If the folder does not exist or the file cannot be written.
@@ -25,7 +31,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -8,7 +8,18 @@ from typing import Any
 
 __all__ = ["Machine", "this_machine"]
 
-_TOLD = ("sse4_2", "avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+_TOLD = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,8 @@ class Manifest:
             "input_px": [self.input_height_px, self.input_width_px],
             "operating_point": self.point.to_json(),
             "files": {
-                path: {"sha256": entry.sha256, "size_bytes": entry.size_bytes} for path, entry in self.files.items()
+                path: {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
+                for path, entry in self.files.items()
             },
             "models": dict(self.models),
             "golden": {
@@ -178,7 +179,9 @@ class Manifest:
         """Refuse file names that lead out of the bundle, and references to files it does not list."""
         for path, entry in self.files.items():
             if _SAFE_PATH.fullmatch(path) is None:
-                raise BundleError(f"{MANIFEST} names the file {path!r}, which is not a plain path inside the bundle")
+                raise BundleError(
+                    f"{MANIFEST} names the file {path!r}, which is not a plain path inside the bundle"
+                )
             if _SHA256.fullmatch(entry.sha256) is None:
                 raise BundleError(f"{MANIFEST} has no valid SHA-256 for {path}; export the bundle again")
         named = [*self.models.values()]

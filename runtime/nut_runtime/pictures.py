@@ -20,7 +20,6 @@ On 8-bit pictures this equals anomalib's own reader to the bit (tests/train/test
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.atomic import write_bytes
 from nut_runtime.errors import InputError, PictureError
+from nut_runtime.opencv import quiet_opencv
 from nut_runtime.picture_header import read_header
 
 __all__ = [
@@ -44,14 +44,6 @@ __all__ = [
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 MIN_SIDE_PX = 8
 MAX_PIXELS = 64_000_000
-
-
-def _opencv() -> ModuleType:
-    """Import OpenCV (late: it takes a while) with its chatter on stderr silenced; we say it in one line."""
-    import cv2
-
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    return cv2
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -82,7 +74,7 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises:
         PictureError: If the file is missing, empty, not a picture, broken, or of a kind refused above.
     """
-    cv2 = _opencv()
+    cv2 = quiet_opencv()
     path = Path(path)
     try:
         data = path.read_bytes()
@@ -161,7 +153,7 @@ def _refuse_by_header(path: Path, data: bytes) -> None:
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
     """Return `picture` (`[H, W]` or BGR `[H, W, 3]`, uint8) as PNG bytes, lossless."""
-    done, data = _opencv().imencode(".png", picture)
+    done, data = quiet_opencv().imencode(".png", picture)
     if not done:
         raise InputError(f"cannot encode a picture of shape {list(picture.shape)} as PNG")
     return data.tobytes()

@@ -63,8 +63,12 @@ class OperatingPoint:
         """
         try:
             return cls(
-                **{part: Scale(**{name: float(data[part][name]) for name in ("threshold", "minimum", "maximum")})
-                   for part in ("image", "pixel")}
+                **{
+                    part: Scale(
+                        **{name: float(data[part][name]) for name in ("threshold", "minimum", "maximum")}
+                    )
+                    for part in ("image", "pixel")
+                }
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the operating point is incomplete: {error}") from error

@@ -105,7 +105,9 @@ def run_selftest(bundle: Bundle, engine: Engine) -> SelfTest:
             worst[stage] = max(worst[stage], share)
         result = engine.infer(frame)
         expected = np.array([golden.raw_score], np.float32)
-        worst[RAW_SCORE] = max(worst[RAW_SCORE], deviation(np.array([result.raw_score], np.float32), expected))
+        worst[RAW_SCORE] = max(
+            worst[RAW_SCORE], deviation(np.array([result.raw_score], np.float32), expected)
+        )
         # Both scores against the same operating point, which may have moved since the export.
         flips += _verdict(result.raw_score, bundle) != _verdict(golden.raw_score, bundle)
         for _ in range(_REPEATS):

@@ -112,7 +112,7 @@ def evaluate(
         PictureError: If a picture cannot be read.
     """
     known = {_digest(path) for path in seen}
-    kinds = {path: GOOD for path in dataset.test_good}
+    kinds = dict.fromkeys(dataset.test_good, GOOD)
     kinds |= {path: kind for kind, paths in dataset.defects.items() for path in paths}
     leaked = tuple(path for path in kinds if known and _digest(path) in known)
     for path in leaked:
@@ -158,5 +158,3 @@ def _pixel(judged: Sequence[Judged]) -> PixelMetrics | None:
         (item.prediction.raw_map, item.mask) for item in judged if item.mask is not None
     ]
     return pixel_metrics([values for values, _ in known], [mask for _, mask in known])
-
-

@@ -28,7 +28,9 @@ class _Steps(Callback):
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Report one more batch."""
         del pl_module, outputs, batch
         self.progress("extracting features", batch_idx + 1, trainer.num_training_batches)

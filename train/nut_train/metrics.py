@@ -137,4 +137,6 @@ def pixel_metrics(
         return None
     overlap = _AUPRO(fpr_limit=0.3)
     overlap.update(torch.from_numpy(np.stack(maps)), torch.from_numpy(np.stack(masks)).int())
-    return PixelMetrics(masks=sum(bool(mask.any()) for mask in masks), auroc=auroc, pro=float(overlap.compute()))
+    return PixelMetrics(
+        masks=sum(bool(mask.any()) for mask in masks), auroc=auroc, pro=float(overlap.compute())
+    )

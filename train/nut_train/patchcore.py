@@ -59,7 +59,9 @@ def build_model(
     return model
 
 
-def load_model(checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, int], neighbours: int) -> "Patchcore":
+def load_model(
+    checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, int], neighbours: int
+) -> "Patchcore":
     """Return the trained model in `checkpoint`, in evaluation mode.
 
     Raises:
@@ -72,9 +74,11 @@ def load_model(checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, i
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         state = content["state_dict"]
         bank = state["model.memory_bank"]
-    except Exception as error:  # noqa: BLE001 - torch raises many kinds on a broken or hostile file
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{checkpoint} is not a PatchCore checkpoint that can be read safely: {reason}") from error
+        raise InputError(
+            f"{checkpoint} is not a PatchCore checkpoint that can be read safely: {reason}"
+        ) from error
     model = build_model(backbone, image_size=image_size, neighbours=neighbours)
     model.model.memory_bank = torch.empty_like(bank)
     try:
@@ -104,9 +108,13 @@ def operating_point(model: "Patchcore") -> OperatingPoint:
     post = model.post_processor
     return OperatingPoint(
         image=Scale(
-            threshold=float(post.image_threshold), minimum=float(post.image_min), maximum=float(post.image_max)
+            threshold=float(post.image_threshold),
+            minimum=float(post.image_min),
+            maximum=float(post.image_max),
         ),
         pixel=Scale(
-            threshold=float(post.pixel_threshold), minimum=float(post.pixel_min), maximum=float(post.pixel_max)
+            threshold=float(post.pixel_threshold),
+            minimum=float(post.pixel_min),
+            maximum=float(post.pixel_max),
         ),
     )

@@ -75,7 +75,7 @@ class PictureDataset(Dataset):
 
     @property
     def collate_fn(self) -> Callable[..., Any]:
-        """anomalib's collation; with one picture a batch it changes nothing."""
+        """Anomalib's collation; with one picture a batch it changes nothing."""
         from anomalib.data import ImageBatch
 
         return ImageBatch.collate
@@ -92,7 +92,9 @@ class _Capture(Callback):
         self.raw_scores = np.empty(0, np.float32)
         self.raw_maps = np.empty(0, np.float32)
 
-    def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *args: Any, **kwargs: Any) -> None:
+    def on_predict_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, *args: Any, **kwargs: Any
+    ) -> None:
         """Copy the raw score and map of the batch."""
         del trainer, pl_module, args, kwargs
         self.raw_scores = outputs.pred_score.detach().cpu().numpy().astype(np.float32, copy=True)
@@ -106,7 +108,9 @@ class _HandOut(Callback):
         self.capture = capture
         self.consume = consume
 
-    def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *args: Any, **kwargs: Any) -> None:
+    def on_predict_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, *args: Any, **kwargs: Any
+    ) -> None:
         """Hand out the batch's only picture."""
         del trainer, pl_module, args, kwargs
         anomaly_map = outputs.anomaly_map[0].detach().cpu().numpy().squeeze()
@@ -163,7 +167,10 @@ def predict(
     dataset = PictureDataset(paths)
     loader = DataLoader(dataset, batch_size=1, collate_fn=dataset.collate_fn)
     capture = _Capture()
-    with tempfile.TemporaryDirectory(prefix="nut-predict-") as folder, _behind(model, _HandOut(capture, consume)):
+    with (
+        tempfile.TemporaryDirectory(prefix="nut-predict-") as folder,
+        _behind(model, _HandOut(capture, consume)),
+    ):
         engine = Engine(
             accelerator=accelerator(device),
             devices=1,

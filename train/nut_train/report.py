@@ -49,7 +49,9 @@ def write_report(folder: Path, record: Mapping[str, Any], evaluation: Evaluation
         record=record,
         evaluation=evaluation,
         galleries=galleries,
-        inline={name: "data:image/png;base64," + base64.b64encode(data).decode() for name, data in drawn.items()},
+        inline={
+            name: "data:image/png;base64," + base64.b64encode(data).decode() for name, data in drawn.items()
+        },
     )
     path = folder / "report.html"
     write_text(path, page)
@@ -61,10 +63,25 @@ def _galleries(judged: Sequence[Judged]) -> list[tuple[str, list[Judged]]]:
     rising = sorted(judged, key=lambda item: item.prediction.raw_score)
     falling = rising[::-1]
     choices = [
-        ("missed defects, least suspicious first", [i for i in rising if i.is_defective and not i.prediction.pred_label]),
-        ("false alarms, most suspicious first", [i for i in falling if not i.is_defective and i.prediction.pred_label]),
-        ("best defects, most suspicious first", [i for i in falling if i.is_defective and i.prediction.pred_label]),
-        ("hardest defects, that were still found", [i for i in rising if i.is_defective and i.prediction.pred_label]),
-        ("accepted good parts, closest to the threshold first", [i for i in falling if not i.is_defective and not i.prediction.pred_label]),
+        (
+            "missed defects, least suspicious first",
+            [i for i in rising if i.is_defective and not i.prediction.pred_label],
+        ),
+        (
+            "false alarms, most suspicious first",
+            [i for i in falling if not i.is_defective and i.prediction.pred_label],
+        ),
+        (
+            "best defects, most suspicious first",
+            [i for i in falling if i.is_defective and i.prediction.pred_label],
+        ),
+        (
+            "hardest defects, that were still found",
+            [i for i in rising if i.is_defective and i.prediction.pred_label],
+        ),
+        (
+            "accepted good parts, closest to the threshold first",
+            [i for i in falling if not i.is_defective and not i.prediction.pred_label],
+        ),
     ]
     return [(title, items[:_GALLERY]) for title, items in choices if items]

@@ -1,8 +1,8 @@
 """The run folder that `nut train` writes and `nut evaluate` and `nut export` read.
 
-    RUN/model.ckpt     Lightning checkpoint of anomalib's Patchcore, readable with weights_only
-    RUN/run.json       arguments, versions, data set fingerprint, calibration, evaluation
-    RUN/report.html    the same for people, with figures/ beside it
+RUN/model.ckpt     Lightning checkpoint of anomalib's Patchcore, readable with weights_only
+RUN/run.json       arguments, versions, data set fingerprint, calibration, evaluation
+RUN/report.html    the same for people, with figures/ beside it
 """
 
 import json
@@ -25,7 +25,16 @@ CHECKPOINT = "model.ckpt"
 RECORD = "run.json"
 RUN_SCHEMA = 1
 
-_PACKAGES = ("nut-toolchain", "anomalib", "torch", "torchvision", "timm", "lightning", "numpy", "opencv-python-headless")
+_PACKAGES = (
+    "nut-toolchain",
+    "anomalib",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +80,10 @@ class Run:
 
         config = self.config
         model = load_model(
-            self.folder / CHECKPOINT, self.backbone, image_size=config.image_size, neighbours=config.neighbours
+            self.folder / CHECKPOINT,
+            self.backbone,
+            image_size=config.image_size,
+            neighbours=config.neighbours,
         )
         set_operating_point(model, self.point)
         return model
@@ -85,14 +97,18 @@ def open_run(folder: Path) -> Run:
     """
     path = Path(folder) / RECORD
     if not path.is_file():
-        raise InputError(f"{folder} is not a run folder ({RECORD} is missing); make one with nut train DATASET -o RUN")
+        raise InputError(
+            f"{folder} is not a run folder ({RECORD} is missing); make one with nut train DATASET -o RUN"
+        )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         schema = int(record["schema"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a run record: {error}") from error
     if schema > RUN_SCHEMA:
-        raise InputError(f"{path} has schema {schema}, this version reads up to {RUN_SCHEMA}; update nut-toolchain")
+        raise InputError(
+            f"{path} has schema {schema}, this version reads up to {RUN_SCHEMA}; update nut-toolchain"
+        )
     missing = {"arguments", "backbone", "calibration", "dataset"} - set(record)
     if missing:
         raise InputError(f"{path} lacks {', '.join(sorted(missing))}; train again")

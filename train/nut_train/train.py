@@ -14,7 +14,7 @@ from nut_runtime.pictures import read_picture
 from nut_train.backbone import Backbone, describe_backbone
 from nut_train.calibrate import Calibration, Split, calibrate, split_good
 from nut_train.config import TrainConfig
-from nut_train.evaluate import Evaluation, evaluate, no_progress
+from nut_train.evaluate import evaluate, no_progress
 from nut_train.fit import Progress, fit, save_checkpoint
 from nut_train.patchcore import build_model, set_operating_point
 from nut_train.predict import Prediction, predict
@@ -105,10 +105,10 @@ def _calibrate(
 
     predict(model, split.held_out, keep, device=config.device)
     if not np.isfinite(scores).all():
-        raise InputError("the features are not finite numbers; the backbone's weights are broken or do not fit it")
-    calibration = calibrate(
-        np.array(scores), np.array(peaks), false_reject_rate=config.false_reject_rate
-    )
+        raise InputError(
+            "the features are not finite numbers; the backbone's weights are broken or do not fit it"
+        )
+    calibration = calibrate(np.array(scores), np.array(peaks), false_reject_rate=config.false_reject_rate)
     named = [
         {"path": path.name, "raw_score": score, "map_peak": peak}
         for path, score, peak in zip(split.held_out, scores, peaks, strict=True)

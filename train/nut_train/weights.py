@@ -124,7 +124,7 @@ def _read(path: Path, *, source: str, expected_sha256: str | None = None) -> Wei
             tensors = load(data)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - both loaders raise many kinds on a broken or hostile file
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is not a weights file that can be read safely: {reason}") from error
     tensors = tensors.get("state_dict", tensors) if isinstance(tensors, dict) else tensors
@@ -150,7 +150,13 @@ def timm_name(name: str, names: Mapping[str, object]) -> str:
     """
     match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
     if match is None:
-        outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+        outer = {
+            "_conv_stem": "conv_stem",
+            "_bn0": "bn1",
+            "_conv_head": "conv_head",
+            "_bn1": "bn2",
+            "_fc": "classifier",
+        }
         head, _, tail = name.partition(".")
         return f"{outer.get(head, head)}.{tail}"
     number, module, tail = int(match[1]), match[2], match[3]

@@ -1,0 +1,364 @@
+"""`nut-runtime`: camera, pictures or video in, verdicts out."""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nut_runtime import __version__
+from nut_runtime.bundle import Bundle, open_bundle
+from nut_runtime.cli_errors import NutGroup
+from nut_runtime.engines import ENGINES, available_engines, load_engine
+from nut_runtime.errors import EngineError
+from nut_runtime.inspector import Inspector
+from nut_runtime.machine import this_machine
+from nut_runtime.selftest import SelfTest, run_selftest
+from nut_runtime.sinks import JsonlSink, OverlaySink, SavePolicy
+from nut_runtime.sources import CameraSource, Frame, Source, open_files
+from nut_runtime.station import Summary, run_station
+from nut_runtime.verdict import Verdict
+
+__all__ = ["main"]
+
+EXIT_FAILURES = 1
+EXIT_UNUSABLE = 2
+EXIT_DEFECT = 3
+EXIT_STOPPED = 130
+
+DEFAULT_BUNDLE = "bundle"
+BUNDLE_VARIABLE = "NUT_MODEL"
+
+
+class _RunByDefault(NutGroup):
+    """A group whose `run` command need not be named, so that `nut-runtime --camera 0` works."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `run` in front of arguments that name no command."""
+        own = {"--help", "-h", "--version"}
+        if args and args[0] not in self.commands and args[0] not in own:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+def _model_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--model",
+        metavar="BUNDLE",
+        type=click.Path(path_type=Path),
+        envvar=BUNDLE_VARIABLE,
+        default=DEFAULT_BUNDLE,
+        show_default=f"${BUNDLE_VARIABLE}, else ./{DEFAULT_BUNDLE}",
+        help="The bundle folder.",
+    )(command)
+
+
+def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option(
+        "--threads", type=int, help="Threads to compute with; the engine chooses by default."
+    )(command)
+    return click.option(
+        "--engine",
+        type=click.Choice(tuple(ENGINES)),
+        help="Inference engine; whichever is installed by default.",
+    )(command)
+
+
+@click.group(cls=_RunByDefault, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nut-runtime")
+def main() -> None:
+    """Judge parts with an exported PatchCore bundle.
+
+    \b
+    nut-runtime --camera 0 --output verdicts.jsonl --save-dir rejects
+    nut-runtime pictures/ video.mp4 part.png --output - | jq .label
+    nut-runtime doctor
+
+    Without the name of a command, `run` is meant; `nut-runtime run --help` lists its options.
+    """
+
+
+@main.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE | DIR | VIDEO]...")
+@click.option("--camera", type=click.IntRange(min=0), metavar="N", help="Read camera N instead of files.")
+@_model_option
+@_engine_options
+@click.option(
+    "--output", metavar="FILE", help="Append a JSON line a part to FILE; - writes to standard output."
+)
+@click.option(
+    "--save-dir", type=click.Path(path_type=Path), metavar="DIR", help="Save heat-map overlays to DIR."
+)
+@click.option(
+    "--save",
+    type=click.Choice([str(policy) for policy in SavePolicy]),
+    default=str(SavePolicy.DEFECTS),
+    show_default=True,
+    help="Which parts' overlays to save, with --save-dir.",
+)
+@click.option("--fail-on-defect", is_flag=True, help="Exit with code 3 when a part was defective.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
+@click.option("--strict", is_flag=True, help="Run the self-test first and refuse to judge if it fails.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar and no summary.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    camera: int | None,
+    model: Path,
+    engine: str | None,
+    threads: int | None,
+    output: str | None,
+    save_dir: Path | None,
+    save: str,
+    fail_on_defect: bool,
+    limit: int | None,
+    strict: bool,
+    quiet: bool,
+) -> None:
+    """Judge pictures, folders of pictures, videos or a camera's frames.
+
+    \b
+    Exit codes: 0 ran to its end, 1 ran with failures, 2 usage or unusable bundle,
+    3 --fail-on-defect saw a defect, 130 stopped with Ctrl-C.
+
+    \b
+    nut-runtime run --camera 0
+    nut-runtime run parts/ --model bundle --save-dir out --save all
+    nut-runtime run parts/ --output - --quiet | jq -r '[.source, .label] | @tsv'
+    """
+    if (camera is None) == (not files):
+        raise click.UsageError(
+            "name pictures, folders or videos to judge, or a camera with --camera N, not both"
+        )
+    inspector = Inspector(open_bundle(model), engine=engine, threads=threads)
+    if strict:
+        _refuse_drift(inspector)
+    with ExitStack() as stack:
+        source: Source = CameraSource(camera) if camera is not None else open_files(files)
+        stack.callback(source.close)
+        records = JsonlSink(output) if output is not None else None
+        if records is not None:
+            stack.callback(records.close)
+        overlays = OverlaySink(save_dir, SavePolicy(save)) if save_dir is not None else None
+        inspector.warm_up()
+        summary = _run_with_progress(
+            source, inspector, records, overlays, limit=limit, quiet=quiet, shows_verdicts=output != "-"
+        )
+    if not quiet:
+        _print_summary(summary, inspector)
+    ctx.exit(_exit_code(summary, fail_on_defect=fail_on_defect))
+
+
+def _run_with_progress(
+    source: Source,
+    inspector: Inspector,
+    records: JsonlSink | None,
+    overlays: OverlaySink | None,
+    *,
+    limit: int | None,
+    quiet: bool,
+    shows_verdicts: bool,
+) -> Summary:
+    """Run the station with a bar on a terminal, and a line a part where nothing else tells the verdicts."""
+    is_listed = shows_verdicts and records is None and not quiet
+    count = source.count if limit is None else min(limit, source.count or limit)
+    bar_is_shown = sys.stderr.isatty() and not quiet and not is_listed
+    with ExitStack() as stack:
+        bar = None
+        if bar_is_shown:
+            bar = stack.enter_context(
+                click.progressbar(
+                    length=count or 0, label="judging", file=sys.stderr, show_pos=True, item_show_func=_rate()
+                )
+            )
+
+        def on_part(frame: Frame, verdict: Verdict) -> None:
+            if is_listed:
+                word = (
+                    click.style("DEFECT", fg="red", bold=True)
+                    if verdict.is_defective
+                    else click.style("good  ", fg="green")
+                )
+                click.echo(f"{word} {verdict.pred_score:.3f}  {frame.source}", color=_colour())
+            if bar is not None:
+                bar.update(1, frame)
+
+        def on_failure(message: str) -> None:
+            click.echo(f"error: {message}", err=True)
+            if bar is not None:
+                bar.update(1)
+
+        return run_station(
+            source,
+            inspector,
+            records=records,
+            overlays=overlays,
+            limit=limit,
+            on_part=on_part,
+            on_failure=on_failure,
+        )
+
+
+def _rate() -> Callable[[Any], str]:
+    """Return what the bar shows behind its count: parts a second so far."""
+    import time
+
+    started = time.perf_counter()
+    shown = 0
+
+    def text(frame: Any) -> str:
+        nonlocal shown
+        shown += frame is not None
+        return f"{shown / max(time.perf_counter() - started, 1e-9):.1f} parts/s"
+
+    return text
+
+
+def _colour() -> bool | None:
+    """Return whether to colour: never with NO_COLOR, else as click finds the terminal."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
+def _print_summary(summary: Summary, inspector: Inspector) -> None:
+    """Say on stderr what the run came to."""
+    stopped = "stopped: " if summary.is_stopped else ""
+    rate = summary.parts / summary.seconds if summary.seconds else 0.0
+    line = f"{stopped}{summary.parts} parts, {summary.rejects} rejects"
+    if summary.failures:
+        line += f", {len(summary.failures)} failures"
+    if summary.parts:
+        line += (
+            f"; p50 {summary.percentile_ms(50):.1f} ms, p95 {summary.percentile_ms(95):.1f} ms, {rate:.1f} parts/s"
+            f" ({inspector.engine.name}, {inspector.bundle.manifest.precision})"
+        )
+    click.echo(line, err=True)
+
+
+def _exit_code(summary: Summary, *, fail_on_defect: bool) -> int:
+    """Return the process's exit code.
+
+    Input of which nothing at all could be judged is a mistake of usage, not a run with failures.
+    """
+    if summary.is_stopped:
+        return EXIT_STOPPED
+    if summary.failures:
+        return EXIT_FAILURES if summary.parts else EXIT_UNUSABLE
+    return EXIT_DEFECT if fail_on_defect and summary.rejects else 0
+
+
+def _refuse_drift(inspector: Inspector) -> None:
+    """Stop before the first part where this device does not judge as the reference did.
+
+    Raises:
+        EngineError: If the self-test fails.
+    """
+    drift = run_selftest(inspector.bundle, inspector.engine).first_drift
+    if drift is not None:
+        raise EngineError(
+            f"the self-test fails at {drift.stage} on {inspector.engine.name} (off by {drift.deviation:.1e}, tolerance "
+            f"{drift.tolerance:.1e}); run nut-runtime doctor, and try the other engine"
+        )
+
+
+@main.command()
+@_model_option
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+def info(model: Path, as_json: bool) -> None:
+    """Show what a bundle says of itself, after checking its files.
+
+    \b
+    nut-runtime info --model bundle
+    """
+    manifest = open_bundle(model).manifest
+    if as_json:
+        import json
+
+        click.echo(json.dumps(manifest.to_json(), indent=2))
+        return
+    facts = manifest.provenance
+    backbone, bank = facts.get("backbone", {}), facts.get("bank", {})
+    calibration = facts.get("calibration", {})
+    rate = (
+        f"{100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
+        if calibration
+        else "not stated"
+    )
+    rows: list[tuple[str, str]] = [
+        ("bundle", manifest.bundle_id),
+        ("exported", manifest.created),
+        ("trained", f"{facts.get('trained')} on data {str(facts.get('dataset_fingerprint'))[:12]}"),
+        (
+            "backbone",
+            f"{backbone.get('name')} {', '.join(backbone.get('layers', []))} ({backbone.get('weights')})",
+        ),
+        ("memory bank", f"{bank.get('rows')} x {bank.get('width')}"),
+        ("input", f"any uint8 BGR frame, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
+        ("precision", manifest.precision),
+        ("threshold", f"raw {manifest.point.image.threshold:.6g}, aimed at {rate}"),
+    ]
+    if calibration and not calibration.get("is_supported", True):
+        held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
+        rows.append(("", f"{held_out} held-out pictures can speak for no less than {smallest:.1f}%"))
+    for engine, figures in manifest.parity.items():
+        rows.append(
+            (
+                f"parity {engine}",
+                f"{figures['flips']} of {figures['pictures']} verdicts flipped, max |d score| {figures['max_d_score']:.1e}",
+            )
+        )
+    rows.append(("files", f"{len(manifest.files)}, all match their SHA-256"))
+    for name, value in rows:
+        click.echo(f"{name:<20}{value}")
+
+
+@main.command()
+@_model_option
+@_engine_options
+@click.option("--strict", is_flag=True, help="Exit with code 2 on a mismatch, not 1.")
+@click.pass_context
+def doctor(ctx: click.Context, model: Path, engine: str | None, threads: int | None, strict: bool) -> None:
+    """Replay the golden frames on this very device and name the stage that drifts, if one does.
+
+    \b
+    nut-runtime doctor
+    nut-runtime doctor --engine onnxruntime --model bundle
+    """
+    bundle = open_bundle(model)
+    machine = this_machine()
+    click.echo(f"{'cpu':<18}{machine.cpu}, {machine.cores} cores")
+    click.echo(f"{'instruction sets':<18}{' '.join(machine.instruction_sets) or 'unknown'}")
+    click.echo(f"{'system':<18}{machine.system}, Python {machine.python}")
+    click.echo(f"{'bundle':<18}{bundle.manifest.bundle_id} ({bundle.manifest.precision})")
+    names = [engine] if engine is not None else list(available_engines())
+    if not names:
+        load_engine(bundle)  # says what to install
+    passed = [_doctor_engine(bundle, name, threads) for name in names]
+    if not all(passed):
+        ctx.exit(EXIT_UNUSABLE if strict else EXIT_FAILURES)
+
+
+def _doctor_engine(bundle: Bundle, name: str, threads: int | None) -> bool:
+    """Print one engine's self-test; return whether it passed."""
+    loaded = load_engine(bundle, name, threads=threads)
+    test: SelfTest = run_selftest(bundle, loaded)
+    frames = len(bundle.manifest.golden)
+    click.echo(
+        f"\n{name} {loaded.version}, computing in {loaded.precision}, {test.latency_ms:.1f} ms a golden frame"
+    )
+    for stage in test.stages:
+        mark = click.style("ok   ", fg="green") if stage.passed else click.style("DRIFT", fg="red", bold=True)
+        if stage.stage == "verdict":
+            what = f"{int(stage.deviation)} of {frames} verdicts flipped"
+        else:
+            what = f"off by {stage.deviation:.1e} (tolerance {stage.tolerance:.1e})"
+        click.echo(f"  {mark} {stage.stage:<18}{what}", color=_colour())
+    drift = test.first_drift
+    if drift is None:
+        click.echo("  this device judges as the reference did")
+    else:
+        click.echo(f"  the first stage that drifts is {drift.stage}", color=_colour())
+    return test.passed

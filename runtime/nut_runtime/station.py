@@ -1,0 +1,146 @@
+"""One source, one inspector, and whoever listens: the loop that runs on the line."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nut_runtime.errors import NutError, PictureError, SourceError
+from nut_runtime.inspector import Inspector
+from nut_runtime.sinks import JsonlSink, OverlaySink
+from nut_runtime.sources import Frame, Source
+from nut_runtime.verdict import RECORD_SCHEMA, Verdict, to_record
+
+__all__ = ["Summary", "run_station"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        parts: Frames that were judged.
+        rejects: Those judged defective.
+        failures: Frames that could not be judged, and breaks of the source, in words.
+        latencies_ms: Time from the frame to its verdict, one a part.
+        seconds: How long the run took.
+        is_stopped: Whether Ctrl-C ended it.
+    """
+
+    parts: int = 0
+    rejects: int = 0
+    failures: list[str] = field(default_factory=list)
+    latencies_ms: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    is_stopped: bool = False
+
+    def percentile_ms(self, percent: float) -> float:
+        """Return a percentile of the latencies; NaN where nothing was judged."""
+        return float(np.percentile(self.latencies_ms, percent)) if self.latencies_ms else float("nan")
+
+
+def run_station(
+    source: Source,
+    inspector: Inspector,
+    *,
+    records: JsonlSink | None = None,
+    overlays: OverlaySink | None = None,
+    limit: int | None = None,
+    on_part: Callable[[Frame, Verdict], None] | None = None,
+    on_failure: Callable[[str], None] | None = None,
+) -> Summary:
+    """Judge frames until the source ends, `limit` is reached or Ctrl-C comes.
+
+    A frame that cannot be read is recorded as a failure and the next one follows; a source that breaks off ends
+    the run, with everything before it kept.
+
+    Args:
+        source: Where frames come from; closed at the end.
+        inspector: Judges them.
+        records: Takes each verdict's record.
+        overlays: Takes each part's picture.
+        limit: Frames to look at, at most.
+        on_part: Told of each verdict.
+        on_failure: Told of each failure.
+
+    Raises:
+        OutputError: If a sink cannot be written; nothing is judged any more that could not be told.
+        EngineError: If the engine fails.
+    """
+    summary = Summary()
+    started = time.perf_counter()
+
+    def fail(error: NutError, record: dict[str, Any] | None = None) -> None:
+        summary.failures.append(str(error))
+        if records is not None and record is not None:
+            records.write(record | {"error": str(error)})
+        if on_failure is not None:
+            on_failure(str(error))
+
+    try:
+        for sequence, frame in enumerate(source, start=1):
+            try:
+                _judge(frame, sequence, inspector, summary, records, overlays, on_part)
+            except PictureError as error:
+                fail(error, _failed(frame, sequence, inspector))
+            if limit is not None and sequence >= limit:
+                break
+    except SourceError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        summary.is_stopped = True
+    finally:
+        source.close()
+    summary.seconds = time.perf_counter() - started
+    return summary
+
+
+def _judge(
+    frame: Frame,
+    sequence: int,
+    inspector: Inspector,
+    summary: Summary,
+    records: JsonlSink | None,
+    overlays: OverlaySink | None,
+    on_part: Callable[[Frame, Verdict], None] | None,
+) -> None:
+    """Judge one frame and tell everyone.
+
+    Raises:
+        PictureError: If there is no picture, or it is not one that can be judged.
+    """
+    if frame.picture is None:
+        raise PictureError(str(frame.error))
+    started = time.perf_counter()
+    verdict = inspector.inspect(frame.picture)
+    judged_ms = (time.perf_counter() - started) * 1e3
+    picture = overlays.save(frame, verdict, sequence) if overlays is not None else None
+    if records is not None:
+        record = to_record(
+            verdict,
+            sequence=sequence,
+            source=frame.source,
+            timestamp=frame.timestamp,
+            picture=None if picture is None else str(picture),
+        )
+        record["ms"] = {"capture": round(frame.capture_ms, 3), **record["ms"]}
+        records.write(record)
+    summary.parts += 1
+    summary.rejects += verdict.is_defective
+    summary.latencies_ms.append(judged_ms)
+    if on_part is not None:
+        on_part(frame, verdict)
+
+
+def _failed(frame: Frame, sequence: int, inspector: Inspector) -> dict[str, Any]:
+    """Return the record of a frame without a verdict."""
+    return {
+        "schema": RECORD_SCHEMA,
+        "timestamp": frame.timestamp.isoformat(timespec="milliseconds"),
+        "sequence": sequence,
+        "source": frame.source,
+        "bundle": inspector.bundle.manifest.bundle_id,
+        "label": None,
+    }
