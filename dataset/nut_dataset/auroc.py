@@ -53,9 +53,7 @@ def category_auroc(members: NDArray[np.bool_], labels: NDArray[np.bool_]) -> NDA
     outside = members.sum(axis=0) - inside
     order = np.argsort(inside / members.sum(axis=0), axis=1)
     inside, outside = np.take_along_axis(inside, order, 1), np.take_along_axis(outside, order, 1)
-    below = (
-        np.cumsum(outside, axis=1) - outside / 2
-    )  # (B, C): others ranked lower, half of those ranked alike
+    below = np.cumsum(outside, axis=1) - outside / 2  # (B, C): others ranked lower, half of those ranked alike
     return (inside * below).sum(axis=1) / (inside.sum(axis=1) * outside.sum(axis=1))
 
 
@@ -65,8 +63,6 @@ def one_hot(words: Sequence[str]) -> NDArray[np.bool_]:
     Without that, a word of its own for every picture would "tell" all labels.
     """
     often = sorted(word for word, count in Counter(words).items() if count > 1)
-    members = np.array([[word == category for category in often] for word in words], bool).reshape(
-        len(words), -1
-    )
+    members = np.array([[word == category for category in often] for word in words], bool).reshape(len(words), -1)
     rare = ~members.any(axis=1, keepdims=True)
     return np.concatenate([members, rare], axis=1) if rare.any() else members

@@ -82,9 +82,7 @@ def _read_all(dataset: Dataset, progress: Callable[[int, int], None] | None) -> 
     files: list[FileFacts] = []
     executor = ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS))
     try:
-        for facts in executor.map(
-            lambda job: read_facts(dataset.root, job[0], split=job[1], kind=job[2]), jobs
-        ):
+        for facts in executor.map(lambda job: read_facts(dataset.root, job[0], split=job[1], kind=job[2]), jobs):
             files.append(facts)
             if progress:
                 progress(len(files), len(jobs))

@@ -105,11 +105,7 @@ class CheckReport:
             return "usable to train on, but no AUROC measured on it means much"
         if "leaked-test-files" in codes:
             return "usable to train on, but take the leaked files out before you measure on it"
-        return (
-            f"usable, with {counted(n_warnings, 'warning')}"
-            if n_warnings
-            else "usable, nothing to complain of"
-        )
+        return f"usable, with {counted(n_warnings, 'warning')}" if n_warnings else "usable, nothing to complain of"
 
     def count(self, severity: Severity) -> int:
         """Return the number of findings of that severity."""
@@ -127,8 +123,7 @@ class CheckReport:
             "folders": [dataclasses.asdict(folder) for folder in self.folders],
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "duplicates": [
-                {"files": _names(group.files), "is_same_bytes": group.is_same_bytes}
-                for group in self.duplicates
+                {"files": _names(group.files), "is_same_bytes": group.is_same_bytes} for group in self.duplicates
             ],
             "near_duplicates": {
                 "hash": "imagehash.phash, 256 bits",

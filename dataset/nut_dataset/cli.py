@@ -1,22 +1,14 @@
 """`nut dataset`: commands about data sets."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from nut_dataset.progress import progress_bars
 from nut_runtime.cli_errors import NutGroup
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 __all__ = ["dataset"]
-
-_QUIET_S = 1.0  # a check that takes less needs no progress bar
 
 
 @click.group(cls=NutGroup)
@@ -43,8 +35,8 @@ def check(context: click.Context, folder: Path, as_json: bool) -> None:
     from nut_dataset.check import check as check_dataset
     from nut_dataset.render import print_report, report_lines
 
-    with _progress_bar(Console(stderr=True)) as progress:
-        report = check_dataset(folder, progress=progress)
+    with progress_bars() as progress:
+        report = check_dataset(folder, progress=lambda done, total: progress("reading pictures", done, total))
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2, allow_nan=False))
         for line in report_lines(report):
@@ -54,22 +46,33 @@ def check(context: click.Context, folder: Path, as_json: bool) -> None:
     context.exit(0 if report.is_usable else 2)
 
 
-@contextmanager
-def _progress_bar(console: "Console") -> Iterator[Callable[[int, int], None]]:
-    """Give a function that draws a bar on `console` once a second has passed; on a terminal only."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+@dataset.command()
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--train", type=int, default=30, show_default=True, metavar="N", help="Good pictures to train on.")
+@click.option("--good", type=int, default=12, show_default=True, metavar="N", help="Good pictures to test with.")
+@click.option(
+    "--defects", type=int, default=18, show_default=True, metavar="N", help="Defective ones, six kinds in turn."
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Same seed, same bytes.")
+@click.option("--size", "size_px", type=int, default=320, show_default=True, metavar="PX", help="Side of a picture.")
+@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+def synth(out: Path, train: int, good: int, defects: int, seed: int, size_px: int, force: bool) -> None:
+    """Draw a data set of weld nuts, with defects and exact masks.
 
-    columns = (TextColumn("reading pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task = bar.add_task("")
-    begin = time.monotonic()
+    \b
+    nut dataset synth nuts --train 40 --good 20 --defects 30 --seed 7
+    """
+    from nut_dataset.synth import synthesise
 
-    def progress(done: int, total: int) -> None:
-        if time.monotonic() - begin > _QUIET_S:
-            bar.start()  # once started, further calls do nothing
-        bar.update(task, completed=done, total=total)
-
-    try:
-        yield progress
-    finally:
-        bar.stop()
+    with progress_bars() as progress:
+        synthesise(
+            out,
+            train=train,
+            good=good,
+            defects=defects,
+            seed=seed,
+            size_px=size_px,
+            overwrite=force,
+            progress=lambda done, total: progress("drawing nuts", done, total),
+        )
+    click.echo(f"drew {train + good + defects} pictures in {out}")

@@ -124,9 +124,7 @@ def find_confounds(
                     defective=prop.text(defective),
                 )
             )
-    separations.sort(
-        key=lambda separation: -separation.auroc
-    )  # stable: equal ones keep the order of the lists
+    separations.sort(key=lambda separation: -separation.auroc)  # stable: equal ones keep the order of the lists
     return Confounds(
         good_from=good_from,
         n_good=len(good),

@@ -95,11 +95,7 @@ def _leaks(files: Sequence[FileFacts], groups: Sequence[DuplicateGroup]) -> list
     if not hits:
         return []
     is_same = all(file.sha256 == leaked[file.path].sha256 for file in hits)
-    how = (
-        "are byte-identical to training files"
-        if is_same
-        else "repeat training files to the byte or to the pixel"
-    )
+    how = "are byte-identical to training files" if is_same else "repeat training files to the byte or to the pixel"
     return [
         Finding(
             severity=Severity.WARNING,

@@ -91,9 +91,7 @@ def find_near_duplicates(files: Sequence[FileFacts]) -> NearDuplicates:
     if len(words) >= _MIN_FOR_MEDIAN:
         limit = min(limit, int(median * _SHARE_OF_MEDIAN))
     pairs = _closest_pairs(list(distinct.values()), words, _distance_for(MAX_PAIRS, n_within[: limit + 1]))
-    return NearDuplicates(
-        limit_bits=limit, median_bits=median, n_pairs=int(n_within[limit]), pairs=tuple(pairs)
-    )
+    return NearDuplicates(limit_bits=limit, median_bits=median, n_pairs=int(n_within[limit]), pairs=tuple(pairs))
 
 
 def _hash_words(files: Sequence[FileFacts]) -> NDArray[np.uint64]:

@@ -27,9 +27,7 @@ def print_report(report: CheckReport, console: Console) -> None:
     style = "bold green" if report.is_usable and not report.count(Severity.WARNING) else "bold"
     if report.findings:
         console.print()
-    console.print(
-        _text(f"{report.root}: {report.conclusion}", console, style), soft_wrap=not console.is_terminal
-    )
+    console.print(_text(f"{report.root}: {report.conclusion}", console, style), soft_wrap=not console.is_terminal)
 
 
 def report_lines(report: CheckReport) -> Iterator[str]:
@@ -58,11 +56,7 @@ def _table(report: CheckReport, console: Console) -> Table:
         table.add_row(
             _text(f"{folder.split}/{folder.kind}", console),
             str(folder.n_pictures),
-            *(
-                [Text(str(folder.n_unusable), "bold red" if folder.n_unusable else "")]
-                if has_unusable
-                else []
-            ),
+            *([Text(str(folder.n_unusable), "bold red" if folder.n_unusable else "")] if has_unusable else []),
             *([str(folder.n_masks or "-")] if has_masks else []),
             _sizes(folder),
             _counts(folder.modes),

@@ -15,9 +15,7 @@ MIN_TRAIN_PICTURES = 20
 
 _MAX_DEPTH = 3
 _MAX_SHOWN = 3
-_LITTER = frozenset(
-    {"thumbs.db", "desktop.ini"}
-)  # operating systems leave these; hidden files are left out too
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})  # operating systems leave these; hidden files are left out too
 _LIKE_GOOD = frozenset({"good", "ok", "okay", "normal"})
 
 

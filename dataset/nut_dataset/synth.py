@@ -87,9 +87,7 @@ def synthesise(
             if progress is not None:
                 progress(done, len(orders))
         arguments = {"train": train, "good": good, "defects": defects, "seed": seed, "size_px": size_px}
-        write_json(
-            folder / "synth.json", {"made_by": "nut dataset synth", "version": __version__, **arguments}
-        )
+        write_json(folder / "synth.json", {"made_by": "nut dataset synth", "version": __version__, **arguments})
 
 
 def _check_arguments(*, train: int, good: int, defects: int, seed: int, size_px: int) -> None:
@@ -102,9 +100,7 @@ def _check_arguments(*, train: int, good: int, defects: int, seed: int, size_px:
         ("size_px", size_px, _MIN_SIZE_PX, _MAX_SIZE_PX),
     ):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-            raise InputError(
-                f"{name} is a whole number from {low} to {high}, got {value!r}; choose one in that range"
-            )
+            raise InputError(f"{name} is a whole number from {low} to {high}, got {value!r}; choose one in that range")
 
 
 def _orders(*, train: int, good: int, defects: int) -> Iterator[_Order]:
@@ -116,9 +112,7 @@ def _orders(*, train: int, good: int, defects: int) -> Iterator[_Order]:
     kinds = list(DefectKind)
     for index in range(defects):
         kind = kinds[index % len(kinds)]
-        yield _Order(
-            split=2, index=index, folder=f"test/{kind.value}", stem=f"{index // len(kinds):04d}", defect=kind
-        )
+        yield _Order(split=2, index=index, folder=f"test/{kind.value}", stem=f"{index // len(kinds):04d}", defect=kind)
 
 
 def _draw_one(root: Path, order: _Order, *, seed: int, size_px: int) -> None:

@@ -30,9 +30,7 @@ class GraphBuilder:
     def op(self, op_type: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return that output's name."""
         output = name or self._unnamed(op_type)
-        self.nodes.append(
-            helper.make_node(op_type, list(inputs), [output], name=f"node/{output}", **attributes)
-        )
+        self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=f"node/{output}", **attributes))
         return output
 
     def constant(self, value: NDArray[Any] | float | list[int], *, name: str | None = None) -> str:
@@ -62,9 +60,7 @@ class GraphBuilder:
     ) -> onnx.ModelProto:
         """Return everything collected as a checked model."""
         graph = helper.make_graph(self.nodes, name, inputs, outputs, list(self.initializers.values()))
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="nut-toolchain"
-        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="nut-toolchain")
         model.ir_version = _IR_VERSION
         onnx.checker.check_model(model, full_check=True)
         return model

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nut_dataset.layout import Dataset, fingerprint, open_dataset
+from nut_dataset.progress import Progress, no_progress
 from nut_export.golden import choose_golden, reference_stages, write_golden
 from nut_export.graph import build_graph
 from nut_export.parity import FP32_TOLERANCE, Parity, check_parity, compare, measure
@@ -26,8 +27,6 @@ from nut_runtime.errors import InputError
 from nut_runtime.manifest import MANIFEST, Manifest
 from nut_runtime.pictures import read_picture
 from nut_runtime.selftest import RAW_SCORE, deviation, sample_stage
-from nut_train.evaluate import no_progress
-from nut_train.fit import Progress
 from nut_train.predict import Prediction, predict
 from nut_train.run import Run, package_versions
 
@@ -175,9 +174,7 @@ def _dataset(run: Run, root: Path | None) -> Dataset:
         return open_dataset(root)
     trained = Path(run.record["dataset"]["path"])
     if not trained.is_dir():
-        raise InputError(
-            f"{trained}, which the run was trained on, is not there; give a data set with --dataset"
-        )
+        raise InputError(f"{trained}, which the run was trained on, is not there; give a data set with --dataset")
     return open_dataset(trained)
 
 
@@ -217,9 +214,7 @@ def _tolerances(bundle: Bundle, model: "Patchcore", engines: Sequence[Engine]) -
                 share = deviation(sample_stage(found[stage]), sample_stage(reference[stage]))
                 worst[stage] = max(worst[stage], share)
             score = np.array([engine.infer(frame).raw_score], np.float32)
-            worst[RAW_SCORE] = max(
-                worst[RAW_SCORE], deviation(score, np.array([golden.raw_score], np.float32))
-            )
+            worst[RAW_SCORE] = max(worst[RAW_SCORE], deviation(score, np.array([golden.raw_score], np.float32)))
     return {stage: max(_SELFTEST_FACTOR * share, _SELFTEST_FLOOR) for stage, share in worst.items()}
 
 

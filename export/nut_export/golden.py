@@ -58,9 +58,7 @@ def choose_golden(predictions: Sequence[Prediction], count: int = 3) -> list[Pre
     return [small[place] for place in places]
 
 
-def write_golden(
-    model: "Patchcore", predictions: Sequence[Prediction], folder: Path
-) -> tuple[GoldenFrame, ...]:
+def write_golden(model: "Patchcore", predictions: Sequence[Prediction], folder: Path) -> tuple[GoldenFrame, ...]:
     """Write golden frames below `folder`/golden.
 
     Args:

@@ -39,9 +39,7 @@ class Deployment:
     width: int
 
 
-def build_graph(
-    model: "Patchcore", backbone: Backbone, *, size: tuple[int, int], point: OperatingPoint
-) -> Deployment:
+def build_graph(model: "Patchcore", backbone: Backbone, *, size: tuple[int, int], point: OperatingPoint) -> Deployment:
     """Build the deployment graph of DESIGN.md around a trained model's weights and memory bank.
 
     Args:
@@ -51,9 +49,7 @@ def build_graph(
         point: Thresholds and ranges, fixed into the graph; the runtime decides from `raw_score` and the
             manifest, other tools from `pred_score`.
     """
-    bank = prepare_bank(
-        model.model.memory_bank.detach().cpu().numpy().astype(np.float32), model.model.num_neighbors
-    )
+    bank = prepare_bank(model.model.memory_bank.detach().cpu().numpy().astype(np.float32), model.model.num_neighbors)
     graph = GraphBuilder()
     add_preprocessing(graph, "image", size=size, mean=backbone.mean, std=backbone.std, name=STAGE_PIXELS)
     features, grid = export_features(model.model, size=size, source=STAGE_PIXELS, target=STAGE_EMBEDDING)

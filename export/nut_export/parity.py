@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_dataset.layout import Dataset, read_mask
+from nut_dataset.progress import Progress
 from nut_runtime.engines.base import Engine, EngineResult
 from nut_runtime.errors import ParityError
 from nut_runtime.pictures import read_picture
 from nut_train.evaluate import mask_at
-from nut_train.fit import Progress
 from nut_train.metrics import image_auroc, pixel_auroc
 from nut_train.predict import Prediction
 

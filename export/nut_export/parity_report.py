@@ -10,9 +10,7 @@ from nut_runtime.manifest import Manifest
 __all__ = ["write_parity_report"]
 
 
-def write_parity_report(
-    path: Path, manifest: Manifest, parities: Mapping[str, Parity], tolerance: float
-) -> None:
+def write_parity_report(path: Path, manifest: Manifest, parities: Mapping[str, Parity], tolerance: float) -> None:
     """Write the page.
 
     Args:
@@ -24,7 +22,5 @@ def write_parity_report(
     from jinja2 import Environment, PackageLoader, select_autoescape
 
     environment = Environment(loader=PackageLoader("nut_export", "templates"), autoescape=select_autoescape())
-    page = environment.get_template("parity.html").render(
-        manifest=manifest, parities=parities, tolerance=tolerance
-    )
+    page = environment.get_template("parity.html").render(manifest=manifest, parities=parities, tolerance=tolerance)
     write_text(path, page)

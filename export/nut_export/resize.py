@@ -70,23 +70,17 @@ def add_preprocessing(
     column_weights = _weights(graph, columns, width)  # (width, W)
 
     pixels = graph.op("Cast", image, to=1)
-    flat_shape = graph.op(
-        "Concat", graph.op("Unsqueeze", rows, graph.constant([0])), graph.constant([-1]), axis=0
-    )
+    flat_shape = graph.op("Concat", graph.op("Unsqueeze", rows, graph.constant([0])), graph.constant([-1]), axis=0)
     flat = graph.op("Reshape", pixels, flat_shape)  # (H, W * 3)
     lower = graph.op("MatMul", row_weights, flat)  # (height, W * 3)
     lower = graph.op("Reshape", lower, graph.constant([height, -1, 3]))
     planes = graph.op("Transpose", lower, perm=[2, 0, 1])  # (3, height, W), BGR
-    small = graph.op(
-        "MatMul", planes, graph.op("Transpose", column_weights, perm=[1, 0])
-    )  # (3, height, width)
+    small = graph.op("MatMul", planes, graph.op("Transpose", column_weights, perm=[1, 0]))  # (3, height, width)
     rgb = graph.op("Gather", small, graph.constant([2, 1, 0]), axis=0)
 
     # (value / 255 - mean) / std, as one multiplication and one addition
     factor = np.array([1 / (255 * one) for one in std], np.float32).reshape(3, 1, 1)
-    offset = np.array([-middle / one for middle, one in zip(mean, std, strict=True)], np.float32).reshape(
-        3, 1, 1
-    )
+    offset = np.array([-middle / one for middle, one in zip(mean, std, strict=True)], np.float32).reshape(3, 1, 1)
     scaled = graph.op(
         "Add",
         graph.op("Mul", rgb, graph.constant(factor, name="resize/factor")),
@@ -97,17 +91,13 @@ def add_preprocessing(
 
 def _weights(graph: GraphBuilder, size_in: str, size_out: int) -> str:
     """Add `triangle_weights` for an input side that is known only when a frame comes: `[size_out, size_in]`."""
-    places = graph.op(
-        "Range", graph.constant(np.int64(0)), size_in, graph.constant(np.int64(1))
-    )  # 0 .. size_in - 1
+    places = graph.op("Range", graph.constant(np.int64(0)), size_in, graph.constant(np.int64(1)))  # 0 .. size_in - 1
     places = graph.op("Unsqueeze", graph.op("Cast", places, to=1), graph.constant([0]))  # (1, size_in)
     scale = graph.op("Div", graph.op("Cast", size_in, to=1), graph.constant(np.float32(size_out)))
     one = graph.constant(np.float32(1))
     inverse = graph.op("Div", one, graph.op("Max", scale, one))
     halves = np.arange(size_out, dtype=np.float32)[:, None] + np.float32(0.5)
-    centres = graph.op(
-        "Mul", graph.constant(halves, name=f"resize/halves_{size_out}"), scale
-    )  # (size_out, 1)
+    centres = graph.op("Mul", graph.constant(halves, name=f"resize/halves_{size_out}"), scale)  # (size_out, 1)
     offsets = graph.op("Add", graph.op("Sub", places, centres), graph.constant(np.float32(0.5)))
     slope = graph.op("Sub", one, graph.op("Abs", graph.op("Mul", offsets, inverse)))
     weights = graph.op("Max", slope, graph.constant(np.float32(0)))

@@ -79,9 +79,7 @@ def add_nearest(graph: GraphBuilder, embedding: str, bank: SearchBank, *, name: 
         stop = min(start + CHUNK_ROWS, len(bank.rows))
         chunk = rows
         if stop - start < len(bank.rows):
-            chunk = graph.op(
-                "Slice", rows, graph.constant([start]), graph.constant([stop]), graph.constant([0])
-            )
+            chunk = graph.op("Slice", rows, graph.constant([start]), graph.constant([stop]), graph.constant([0]))
         norms = (bank.rows[start:stop].astype(np.float64) ** 2).sum(axis=1) / 2
         half_norms = graph.constant(norms.astype(np.float32), name=f"search/half_norms_{start}")
         # |b|^2 / 2 - p b: half of the squared distance without the patch's own |p|^2, which is the same for all
@@ -135,9 +133,7 @@ def add_image_score(
     score = graph.op("Slice", support_distances, graph.constant([0]), graph.constant([1]))
     if bank.neighbours.shape[1] == 1:
         return graph.op("Identity", score, name=name)
-    share = graph.op(
-        "Slice", graph.op("Softmax", support_distances, axis=0), graph.constant([0]), graph.constant([1])
-    )
+    share = graph.op("Slice", graph.op("Softmax", support_distances, axis=0), graph.constant([0]), graph.constant([1]))
     weight = graph.op("Sub", graph.constant(np.float32(1)), share)
     return graph.op("Mul", weight, score, name=name)
 

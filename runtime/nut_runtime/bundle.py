@@ -36,9 +36,7 @@ class Bundle:
         """
         path = self.manifest.models.get(engine)
         if path is None:
-            raise BundleError(
-                f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}"
-            )
+            raise BundleError(f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}")
         return self.folder / path
 
     def golden_frame(self, frame: GoldenFrame) -> NDArray[np.uint8]:
@@ -119,6 +117,4 @@ def _check_file(folder: Path, path: str, expected: FileEntry) -> None:
             f"{full} has {found.size_bytes} bytes, the manifest says {expected.size_bytes}; copy the bundle again"
         )
     if found.sha256 != expected.sha256:
-        raise BundleError(
-            f"{full} was altered (its SHA-256 does not match the manifest); copy the bundle again"
-        )
+        raise BundleError(f"{full} was altered (its SHA-256 does not match the manifest); copy the bundle again")

@@ -57,9 +57,9 @@ def _model_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option(
-        "--threads", type=int, help="Threads to compute with; the engine chooses by default."
-    )(command)
+    command = click.option("--threads", type=int, help="Threads to compute with; the engine chooses by default.")(
+        command
+    )
     return click.option(
         "--engine",
         type=click.Choice(tuple(ENGINES)),
@@ -86,12 +86,8 @@ def main() -> None:
 @click.option("--camera", type=click.IntRange(min=0), metavar="N", help="Read camera N instead of files.")
 @_model_option
 @_engine_options
-@click.option(
-    "--output", metavar="FILE", help="Append a JSON line a part to FILE; - writes to standard output."
-)
-@click.option(
-    "--save-dir", type=click.Path(path_type=Path), metavar="DIR", help="Save heat-map overlays to DIR."
-)
+@click.option("--output", metavar="FILE", help="Append a JSON line a part to FILE; - writes to standard output.")
+@click.option("--save-dir", type=click.Path(path_type=Path), metavar="DIR", help="Save heat-map overlays to DIR.")
 @click.option(
     "--save",
     type=click.Choice([str(policy) for policy in SavePolicy]),
@@ -131,9 +127,7 @@ def run(
     nut-runtime run parts/ --output - --quiet | jq -r '[.source, .label] | @tsv'
     """
     if (camera is None) == (not files):
-        raise click.UsageError(
-            "name pictures, folders or videos to judge, or a camera with --camera N, not both"
-        )
+        raise click.UsageError("name pictures, folders or videos to judge, or a camera with --camera N, not both")
     inspector = Inspector(open_bundle(model), engine=engine, threads=threads)
     if strict:
         _refuse_drift(inspector)
@@ -282,11 +276,7 @@ def info(model: Path, as_json: bool) -> None:
     facts = manifest.provenance
     backbone, bank = facts.get("backbone", {}), facts.get("bank", {})
     calibration = facts.get("calibration", {})
-    rate = (
-        f"{100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
-        if calibration
-        else "not stated"
-    )
+    rate = f"{100 * calibration['false_reject_rate']:.2f}% of good parts rejected" if calibration else "not stated"
     rows: list[tuple[str, str]] = [
         ("bundle", manifest.bundle_id),
         ("exported", manifest.created),
@@ -307,7 +297,8 @@ def info(model: Path, as_json: bool) -> None:
         rows.append(
             (
                 f"parity {engine}",
-                f"{figures['flips']} of {figures['pictures']} verdicts flipped, max |d score| {figures['max_d_score']:.1e}",
+                f"{figures['flips']} of {figures['pictures']} verdicts flipped, "
+                f"max |d score| {figures['max_d_score']:.1e}",
             )
         )
     rows.append(("files", f"{len(manifest.files)}, all match their SHA-256"))
@@ -346,9 +337,7 @@ def _doctor_engine(bundle: Bundle, name: str, threads: int | None) -> bool:
     loaded = load_engine(bundle, name, threads=threads)
     test: SelfTest = run_selftest(bundle, loaded)
     frames = len(bundle.manifest.golden)
-    click.echo(
-        f"\n{name} {loaded.version}, computing in {loaded.precision}, {test.latency_ms:.1f} ms a golden frame"
-    )
+    click.echo(f"\n{name} {loaded.version}, computing in {loaded.precision}, {test.latency_ms:.1f} ms a golden frame")
     for stage in test.stages:
         mark = click.style("ok   ", fg="green") if stage.passed else click.style("DRIFT", fg="red", bold=True)
         if stage.stage == "verdict":

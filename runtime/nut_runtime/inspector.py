@@ -34,9 +34,7 @@ class Inspector:
         <Label.GOOD: 'good'>
     """
 
-    def __init__(
-        self, bundle: str | Path | Bundle, *, engine: str | None = None, threads: int | None = None
-    ) -> None:
+    def __init__(self, bundle: str | Path | Bundle, *, engine: str | None = None, threads: int | None = None) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         self.engine = load_engine(self.bundle, engine, threads=threads)
 

@@ -97,8 +97,7 @@ class Manifest:
             "input_px": [self.input_height_px, self.input_width_px],
             "operating_point": self.point.to_json(),
             "files": {
-                path: {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
-                for path, entry in self.files.items()
+                path: {"sha256": entry.sha256, "size_bytes": entry.size_bytes} for path, entry in self.files.items()
             },
             "models": dict(self.models),
             "golden": {
@@ -140,7 +139,7 @@ class Manifest:
         except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise BundleError(f"{MANIFEST} is incomplete: {reason}; export the bundle again") from error
-        manifest._check_paths()
+        _check_paths(manifest)
         return manifest
 
     @classmethod
@@ -175,18 +174,17 @@ class Manifest:
             provenance=data["provenance"],
         )
 
-    def _check_paths(self) -> None:
-        """Refuse file names that lead out of the bundle, and references to files it does not list."""
-        for path, entry in self.files.items():
-            if _SAFE_PATH.fullmatch(path) is None:
-                raise BundleError(
-                    f"{MANIFEST} names the file {path!r}, which is not a plain path inside the bundle"
-                )
-            if _SHA256.fullmatch(entry.sha256) is None:
-                raise BundleError(f"{MANIFEST} has no valid SHA-256 for {path}; export the bundle again")
-        named = [*self.models.values()]
-        for frame in self.golden:
-            named += [frame.picture, frame.stages]
-        for path in named:
-            if path not in self.files:
-                raise BundleError(f"{MANIFEST} refers to {path!r}, which is not among its files")
+
+def _check_paths(manifest: Manifest) -> None:
+    """Refuse file names that lead out of the bundle, and references to files it does not list."""
+    for path, entry in manifest.files.items():
+        if _SAFE_PATH.fullmatch(path) is None:
+            raise BundleError(f"{MANIFEST} names the file {path!r}, which is not a plain path inside the bundle")
+        if _SHA256.fullmatch(entry.sha256) is None:
+            raise BundleError(f"{MANIFEST} has no valid SHA-256 for {path}; export the bundle again")
+    named = [*manifest.models.values()]
+    for frame in manifest.golden:
+        named += [frame.picture, frame.stages]
+    for path in named:
+        if path not in manifest.files:
+            raise BundleError(f"{MANIFEST} refers to {path!r}, which is not among its files")

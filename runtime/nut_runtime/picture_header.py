@@ -64,9 +64,7 @@ def _png(data: bytes) -> Header:
         if end > len(data):
             return replace(header, fault="is cut off")
         is_needed = name[:1].isupper()  # others hold remarks; a decoder passes over damage there
-        if is_needed and zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(
-            data[end - 4 : end], "big"
-        ):
+        if is_needed and zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             return replace(header, fault="is damaged (wrong checksum)")
         if name == b"IEND":
             return header

@@ -129,13 +129,10 @@ def check_frame(frame: Any, *, name: str = "frame") -> NDArray[np.uint8]:
 def _check_size(name: str, height: int, width: int) -> None:
     """Refuse a picture that is too small to show a part, or too large to hold."""
     if min(height, width) < MIN_SIDE_PX:
-        raise PictureError(
-            f"{name}: {width}x{height} px is too small, at least {MIN_SIDE_PX} px a side are needed"
-        )
+        raise PictureError(f"{name}: {width}x{height} px is too small, at least {MIN_SIDE_PX} px a side are needed")
     if height * width > MAX_PIXELS:
         raise PictureError(
-            f"{name}: {width}x{height} px is larger than {MAX_PIXELS // 1_000_000} megapixels; "
-            "crop or scale it down"
+            f"{name}: {width}x{height} px is larger than {MAX_PIXELS // 1_000_000} megapixels; crop or scale it down"
         )
 
 

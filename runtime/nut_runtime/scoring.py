@@ -64,9 +64,7 @@ class OperatingPoint:
         try:
             return cls(
                 **{
-                    part: Scale(
-                        **{name: float(data[part][name]) for name in ("threshold", "minimum", "maximum")}
-                    )
+                    part: Scale(**{name: float(data[part][name]) for name in ("threshold", "minimum", "maximum")})
                     for part in ("image", "pixel")
                 }
             )

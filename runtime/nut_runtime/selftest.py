@@ -105,9 +105,7 @@ def run_selftest(bundle: Bundle, engine: Engine) -> SelfTest:
             worst[stage] = max(worst[stage], share)
         result = engine.infer(frame)
         expected = np.array([golden.raw_score], np.float32)
-        worst[RAW_SCORE] = max(
-            worst[RAW_SCORE], deviation(np.array([result.raw_score], np.float32), expected)
-        )
+        worst[RAW_SCORE] = max(worst[RAW_SCORE], deviation(np.array([result.raw_score], np.float32), expected))
         # Both scores against the same operating point, which may have moved since the export.
         flips += _verdict(result.raw_score, bundle) != _verdict(golden.raw_score, bundle)
         for _ in range(_REPEATS):
@@ -122,9 +120,7 @@ def run_selftest(bundle: Bundle, engine: Engine) -> SelfTest:
     return SelfTest(stages=tuple(stages), latency_ms=statistics.median(times) if times else float("nan"))
 
 
-def _compare_stages(
-    bundle: Bundle, engine: Engine, golden: GoldenFrame, frame: NDArray[np.uint8]
-) -> dict[str, float]:
+def _compare_stages(bundle: Bundle, engine: Engine, golden: GoldenFrame, frame: NDArray[np.uint8]) -> dict[str, float]:
     """Return each inner stage's deviation on one frame."""
     reference = bundle.golden_stages(golden)
     found = engine.stages(frame)

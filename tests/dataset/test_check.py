@@ -49,9 +49,7 @@ class Set:
         Image.fromarray(self.pixels() if pixels is None else pixels).convert(mode).save(path)
         return path
 
-    def mask(
-        self, name: str, *, size: tuple[int, int] = (40, 32), value: int = 255, full: bool = False
-    ) -> None:
+    def mask(self, name: str, *, size: tuple[int, int] = (40, 32), value: int = 255, full: bool = False) -> None:
         path = self.root / "ground_truth" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         mask = Image.new("L", size, value if full else 0)
@@ -264,9 +262,7 @@ def test_a_kind_without_any_mask_is_a_note(clean):
     assert report.findings[0].severity is Severity.NOTE
 
 
-@pytest.mark.parametrize(
-    "name", ["scratch/9_mask.png", "scratch/0.png", "dent/0_mask.png", "scratch/0_mask.bmp"]
-)
+@pytest.mark.parametrize("name", ["scratch/9_mask.png", "scratch/0.png", "dent/0_mask.png", "scratch/0_mask.bmp"])
 def test_a_mask_without_picture_is_a_warning(clean, name):
     clean.mask(name)
     assert finding(clean.check(), "mask-without-picture").details == (f"ground_truth/{name}",)
@@ -303,9 +299,7 @@ def test_a_mask_that_two_pictures_share_is_a_warning(clean):
 def test_leaked_files_are_left_out_before_properties_are_compared(clean):
     for i in range(10):  # without them, all good pictures are grey and all defective ones in colour
         clean.add(f"test/good/{i}.png", mode="L")
-        (clean.root / f"test/good/leak{i}.png").write_bytes(
-            (clean.root / f"train/good/{i:02}.png").read_bytes()
-        )
+        (clean.root / f"test/good/leak{i}.png").write_bytes((clean.root / f"train/good/{i:02}.png").read_bytes())
     report = clean.check()
     assert finding(report, "leaked-test-files").what.startswith("10 of 20 test/good files are byte-identical")
     assert report.confounds.n_good == 10
@@ -360,10 +354,7 @@ def test_findings_come_errors_first_then_warnings_then_notes(clean, run):
 def test_a_missing_folder_is_one_line_on_stderr_and_exit_code_2(clean, run):
     result = run(root=clean.root / "nowhere")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert (
-        result.stderr
-        == f"error: {clean.root}/nowhere is not a folder; give the folder that holds train/good\n"
-    )
+    assert result.stderr == f"error: {clean.root}/nowhere is not a folder; give the folder that holds train/good\n"
 
 
 def test_there_are_no_escapes_in_a_pipe(clean, run):

@@ -44,9 +44,7 @@ def test_the_auroc_of_a_number_equals_scikit_learns_with_ties_and_in_either_dire
     labels = rng.random((30, 40)) < 0.3
     expected = [roc_auc_score(row, values) for row in labels]
     # 1e-12: sums of at most 800 half ranks are exact, one division is not.
-    np.testing.assert_allclose(
-        measure_auroc(values, labels), np.maximum(expected, 1 - np.array(expected)), atol=1e-12
-    )
+    np.testing.assert_allclose(measure_auroc(values, labels), np.maximum(expected, 1 - np.array(expected)), atol=1e-12)
 
 
 def test_the_auroc_of_a_word_equals_scikit_learns_on_the_share_of_defects():

@@ -56,8 +56,7 @@ class Set:
 
     def near(self) -> list[tuple[str, str]]:
         return [
-            (pair.first.path.as_posix(), pair.second.path.as_posix())
-            for pair in find_near_duplicates(self.files).pairs
+            (pair.first.path.as_posix(), pair.second.path.as_posix()) for pair in find_near_duplicates(self.files).pairs
         ]
 
 

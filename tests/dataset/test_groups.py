@@ -76,9 +76,7 @@ def test_sizes_that_vary_freely_are_no_split():
     rng = np.random.default_rng(9)
     for _ in range(50):
         sizes = np.exp(rng.normal(5.5, 0.4, (40, 2))).astype(int)
-        assert (
-            find_splits([file(i, width_px=int(w), height_px=int(h)) for i, (w, h) in enumerate(sizes)]) == ()
-        )
+        assert find_splits([file(i, width_px=int(w), height_px=int(h)) for i, (w, h) in enumerate(sizes)]) == ()
 
 
 def test_few_pictures_are_not_split_by_a_number():

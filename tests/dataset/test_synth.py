@@ -27,9 +27,7 @@ round to 2), one for the slope filter and one for averaging the scene down to th
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
 
 
@@ -75,9 +73,7 @@ def test_masks_have_their_pictures_size_and_are_neither_empty_nor_everywhere(dra
 
 
 def test_mask_files_hold_only_0_and_255(drawn):
-    values = {
-        int(value) for path in open_dataset(drawn).masks.values() for value in np.unique(read_picture(path))
-    }
+    values = {int(value) for path in open_dataset(drawn).masks.values() for value in np.unique(read_picture(path))}
     assert values == {0, 255}
 
 
@@ -99,9 +95,7 @@ def test_another_seed_gives_other_pictures(drawn, tmp_path):
 
 
 def test_no_two_pictures_of_a_data_set_are_equal(drawn):
-    pictures = [
-        data for name, data in contents(drawn).items() if name.endswith(".png") and "_mask" not in name
-    ]
+    pictures = [data for name, data in contents(drawn).items() if name.endswith(".png") and "_mask" not in name]
     assert len(set(pictures)) == len(pictures) == 13
 
 
@@ -163,9 +157,7 @@ def test_brightness_does_not_tell_good_from_defective():
     for seed in range(12):
         good.append(draw_nut(np.random.default_rng([1, seed]), height_px=80, width_px=80).picture.mean())
         kind = kinds[seed % len(kinds)]
-        bad.append(
-            draw_nut(np.random.default_rng([1, seed]), height_px=80, width_px=80, defect=kind).picture.mean()
-        )
+        bad.append(draw_nut(np.random.default_rng([1, seed]), height_px=80, width_px=80, defect=kind).picture.mean())
     # The same nuts with their defects: the mean moves by less than the pictures differ among themselves.
     assert np.abs(np.subtract(good, bad)).max() < np.std(good)
 

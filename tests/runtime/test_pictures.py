@@ -165,11 +165,7 @@ def _png_header(width: int, height: int) -> bytes:
 
 
 def _bmp_header(width: int, height: int) -> bytes:
-    return (
-        b"BM"
-        + struct.pack("<IHHI", 54, 0, 0, 54)
-        + struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 24, *[0] * 6)
-    )
+    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 24, *[0] * 6)
 
 
 def _tiff_header(width: int, height: int, order: str) -> bytes:

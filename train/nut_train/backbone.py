@@ -47,15 +47,11 @@ def describe_backbone(name: str, layers: Sequence[str] = ()) -> Backbone:
         InputError: If timm has no such model, or it has no such blocks; the message lists near ones.
     """
     if not timm.is_model(name):
-        raise InputError(
-            f"unknown backbone {name!r}{_near(name, timm.list_models())}; any timm model name works"
-        )
+        raise InputError(f"unknown backbone {name!r}{_near(name, timm.list_models())}; any timm model name works")
     try:
         network = timm.create_model(name, pretrained=False, features_only=True)
     except (RuntimeError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"backbone {name} does not give feature maps; choose a convolutional network"
-        ) from error
+        raise InputError(f"backbone {name} does not give feature maps; choose a convolutional network") from error
     blocks = {block["module"]: int(block["reduction"]) for block in network.feature_info.get_dicts()}
     chosen = tuple(layers) or tuple(block for block, stride in blocks.items() if stride in _STRIDES)
     for layer in chosen:
@@ -64,9 +60,7 @@ def describe_backbone(name: str, layers: Sequence[str] = ()) -> Backbone:
                 f"backbone {name} has no layer {layer!r}{_near(layer, blocks)}; it has {', '.join(blocks)}"
             )
     if not chosen:
-        raise InputError(
-            f"backbone {name} has no layers of strides 8 and 16; name some of {', '.join(blocks)}"
-        )
+        raise InputError(f"backbone {name} has no layers of strides 8 and 16; name some of {', '.join(blocks)}")
     if len(set(chosen)) != len(chosen):
         raise InputError(f"layers {', '.join(chosen)}: each may be named once")
     cfg = network.pretrained_cfg
@@ -92,9 +86,7 @@ def load_weights(network: nn.Module, weights: Weights) -> None:
         given = weights.tensors.get(name)
         if given is None:
             near = _near(name, weights.tensors)
-            raise InputError(
-                f"weights from {weights.source} lack tensor {name}{near}; they are of another backbone"
-            )
+            raise InputError(f"weights from {weights.source} lack tensor {name}{near}; they are of another backbone")
         if given.shape != tensor.shape:
             raise InputError(
                 f"weights from {weights.source} have {name} of shape {list(given.shape)}, "

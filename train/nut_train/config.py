@@ -56,9 +56,7 @@ class TrainConfig:
         """
         for side in (self.image_height_px, self.image_width_px):
             if not _SMALLEST_INPUT_PX <= side <= _LARGEST_INPUT_PX:
-                raise InputError(
-                    f"image size {side} px, expected {_SMALLEST_INPUT_PX} to {_LARGEST_INPUT_PX}"
-                )
+                raise InputError(f"image size {side} px, expected {_SMALLEST_INPUT_PX} to {_LARGEST_INPUT_PX}")
         if not 0 < self.coreset_ratio <= 1:
             raise InputError(f"coreset ratio {self.coreset_ratio}, expected above 0 and at most 1")
         if not 0 < self.false_reject_rate <= 0.5:  # noqa: PLR2004

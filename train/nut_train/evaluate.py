@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_dataset.layout import GOOD, Dataset, read_mask
-from nut_train.fit import Progress
+from nut_dataset.progress import Progress, no_progress
 from nut_train.metrics import ImageMetrics, PixelMetrics, image_metrics, pixel_metrics
 from nut_train.predict import Prediction, predict
 
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["Evaluation", "Judged", "evaluate", "mask_at", "no_progress"]
+__all__ = ["Evaluation", "Judged", "evaluate", "mask_at"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,10 +73,6 @@ class Evaluation:
                 for item in self.judged
             ],
         }
-
-
-def no_progress(what: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 def mask_at(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """The memory bank: patch features of good pictures, thinned to a coreset by anomalib."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback, seed_everything
 
 from nut_dataset.layout import Dataset
+from nut_dataset.progress import Progress
 from nut_train.config import TrainConfig
 from nut_train.predict import accelerator
 
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
     from anomalib.engine import Engine
     from anomalib.models import Patchcore
 
-__all__ = ["Progress", "fit", "save_checkpoint"]
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done and how much there is."""
+__all__ = ["fit", "save_checkpoint"]
 
 
 class _Steps(Callback):
@@ -28,9 +26,7 @@ class _Steps(Callback):
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Report one more batch."""
         del pl_module, outputs, batch
         self.progress("extracting features", batch_idx + 1, trainer.num_training_batches)
@@ -73,9 +69,7 @@ def fit(
     pictures.setup()
     wanted = {path.resolve() for path in bank}
     places = [
-        place
-        for place, path in enumerate(pictures.train_data.samples.image_path)
-        if Path(path).resolve() in wanted
+        place for place, path in enumerate(pictures.train_data.samples.image_path) if Path(path).resolve() in wanted
     ]
     pictures.train_data.subsample(places, inplace=True)
     pictures._is_setup = True  # noqa: SLF001 - otherwise the engine would list the folder again

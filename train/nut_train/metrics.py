@@ -120,9 +120,7 @@ def pixel_auroc(maps: Sequence[NDArray[np.float32]], masks: Sequence[NDArray[np.
     return float(roc_auc_score(truth, np.concatenate([part.ravel() for part in maps])))
 
 
-def pixel_metrics(
-    maps: Sequence[NDArray[np.float32]], masks: Sequence[NDArray[np.bool_]]
-) -> PixelMetrics | None:
+def pixel_metrics(maps: Sequence[NDArray[np.float32]], masks: Sequence[NDArray[np.bool_]]) -> PixelMetrics | None:
     """Return the figures of the anomaly map, or None where no pixel is marked.
 
     Args:
@@ -137,6 +135,4 @@ def pixel_metrics(
         return None
     overlap = _AUPRO(fpr_limit=0.3)
     overlap.update(torch.from_numpy(np.stack(maps)), torch.from_numpy(np.stack(masks)).int())
-    return PixelMetrics(
-        masks=sum(bool(mask.any()) for mask in masks), auroc=auroc, pro=float(overlap.compute())
-    )
+    return PixelMetrics(masks=sum(bool(mask.any()) for mask in masks), auroc=auroc, pro=float(overlap.compute()))

@@ -59,9 +59,7 @@ def build_model(
     return model
 
 
-def load_model(
-    checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, int], neighbours: int
-) -> "Patchcore":
+def load_model(checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, int], neighbours: int) -> "Patchcore":
     """Return the trained model in `checkpoint`, in evaluation mode.
 
     Raises:
@@ -76,9 +74,7 @@ def load_model(
         bank = state["model.memory_bank"]
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{checkpoint} is not a PatchCore checkpoint that can be read safely: {reason}"
-        ) from error
+        raise InputError(f"{checkpoint} is not a PatchCore checkpoint that can be read safely: {reason}") from error
     model = build_model(backbone, image_size=image_size, neighbours=neighbours)
     model.model.memory_bank = torch.empty_like(bank)
     try:

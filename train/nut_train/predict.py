@@ -92,9 +92,7 @@ class _Capture(Callback):
         self.raw_scores = np.empty(0, np.float32)
         self.raw_maps = np.empty(0, np.float32)
 
-    def on_predict_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, *args: Any, **kwargs: Any
-    ) -> None:
+    def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *args: Any, **kwargs: Any) -> None:
         """Copy the raw score and map of the batch."""
         del trainer, pl_module, args, kwargs
         self.raw_scores = outputs.pred_score.detach().cpu().numpy().astype(np.float32, copy=True)
@@ -108,9 +106,7 @@ class _HandOut(Callback):
         self.capture = capture
         self.consume = consume
 
-    def on_predict_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, *args: Any, **kwargs: Any
-    ) -> None:
+    def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *args: Any, **kwargs: Any) -> None:
         """Hand out the batch's only picture."""
         del trainer, pl_module, args, kwargs
         anomaly_map = outputs.anomaly_map[0].detach().cpu().numpy().squeeze()

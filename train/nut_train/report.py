@@ -49,9 +49,7 @@ def write_report(folder: Path, record: Mapping[str, Any], evaluation: Evaluation
         record=record,
         evaluation=evaluation,
         galleries=galleries,
-        inline={
-            name: "data:image/png;base64," + base64.b64encode(data).decode() for name, data in drawn.items()
-        },
+        inline={name: "data:image/png;base64," + base64.b64encode(data).decode() for name, data in drawn.items()},
     )
     path = folder / "report.html"
     write_text(path, page)

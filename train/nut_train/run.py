@@ -97,18 +97,14 @@ def open_run(folder: Path) -> Run:
     """
     path = Path(folder) / RECORD
     if not path.is_file():
-        raise InputError(
-            f"{folder} is not a run folder ({RECORD} is missing); make one with nut train DATASET -o RUN"
-        )
+        raise InputError(f"{folder} is not a run folder ({RECORD} is missing); make one with nut train DATASET -o RUN")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         schema = int(record["schema"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a run record: {error}") from error
     if schema > RUN_SCHEMA:
-        raise InputError(
-            f"{path} has schema {schema}, this version reads up to {RUN_SCHEMA}; update nut-toolchain"
-        )
+        raise InputError(f"{path} has schema {schema}, this version reads up to {RUN_SCHEMA}; update nut-toolchain")
     missing = {"arguments", "backbone", "calibration", "dataset"} - set(record)
     if missing:
         raise InputError(f"{path} lacks {', '.join(sorted(missing))}; train again")

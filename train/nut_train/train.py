@@ -8,21 +8,22 @@ from typing import Any
 import numpy as np
 
 from nut_dataset.layout import Dataset, fingerprint, open_dataset
+from nut_dataset.progress import Progress, no_progress
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.errors import InputError
-from nut_runtime.pictures import read_picture
+from nut_runtime.pictures import list_pictures, read_picture
 from nut_train.backbone import Backbone, describe_backbone
 from nut_train.calibrate import Calibration, Split, calibrate, split_good
 from nut_train.config import TrainConfig
-from nut_train.evaluate import evaluate, no_progress
-from nut_train.fit import Progress, fit, save_checkpoint
+from nut_train.evaluate import evaluate
+from nut_train.fit import fit, save_checkpoint
 from nut_train.patchcore import build_model, set_operating_point
 from nut_train.predict import Prediction, predict
 from nut_train.report import write_report
 from nut_train.run import CHECKPOINT, RECORD, RUN_SCHEMA, Run, open_run, package_versions
 from nut_train.weights import Weights, find_weights
 
-__all__ = ["train"]
+__all__ = ["evaluate_run", "train"]
 
 
 def train(
@@ -70,9 +71,7 @@ def train(
         calibration, held_out = _calibrate(model, split, config, progress)
         set_operating_point(model, calibration.point)
         save_checkpoint(engine, folder / CHECKPOINT)
-        evaluation = evaluate(
-            model, dataset, seen=dataset.train_good, device=config.device, progress=progress
-        )
+        evaluation = evaluate(model, dataset, seen=dataset.train_good, device=config.device, progress=progress)
         record = _record(dataset, config, backbone, weights, split, calibration)
         record["bank"] = dict(zip(("rows", "width"), model.model.memory_bank.shape, strict=True))
         record["held_out_scores"] = held_out
@@ -105,9 +104,7 @@ def _calibrate(
 
     predict(model, split.held_out, keep, device=config.device)
     if not np.isfinite(scores).all():
-        raise InputError(
-            "the features are not finite numbers; the backbone's weights are broken or do not fit it"
-        )
+        raise InputError("the features are not finite numbers; the backbone's weights are broken or do not fit it")
     calibration = calibrate(np.array(scores), np.array(peaks), false_reject_rate=config.false_reject_rate)
     named = [
         {"path": path.name, "raw_score": score, "map_peak": peak}
@@ -130,14 +127,7 @@ def _record(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": package_versions(),
         "arguments": config.to_json(),
-        "dataset": {
-            "path": str(dataset.root.resolve()),
-            "fingerprint": fingerprint(dataset),
-            "train_good": len(dataset.train_good),
-            "test_good": len(dataset.test_good),
-            "defects": {kind: len(paths) for kind, paths in dataset.defects.items()},
-            "masks": len(dataset.masks),
-        },
+        "dataset": _dataset_facts(dataset),
         "backbone": {
             "name": backbone.name,
             "layers": list(backbone.layers),
@@ -153,3 +143,58 @@ def _record(
         },
         "calibration": calibration.to_json(),
     }
+
+
+def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
+    """Return what names a data set and counts it."""
+    return {
+        "path": str(dataset.root.resolve()),
+        "fingerprint": fingerprint(dataset),
+        "train_good": len(dataset.train_good),
+        "test_good": len(dataset.test_good),
+        "defects": {kind: len(paths) for kind, paths in dataset.defects.items()},
+        "masks": len(dataset.masks),
+    }
+
+
+def evaluate_run(
+    run: Run,
+    root: Path,
+    out: Path,
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Evaluate a trained run on a data set's test pictures and write `evaluation.json` and `report.html`.
+
+    Args:
+        run: A finished run.
+        root: The data set; test pictures that repeat its own training pictures, or those the run was trained
+            on where these are still there, are left out.
+        out: The folder to write.
+        device: `auto`, `cpu` or `cuda`.
+        overwrite: Replace an older folder.
+        progress: Told of each picture.
+
+    Returns:
+        The record: the run's, with the data set and the evaluation exchanged.
+
+    Raises:
+        InputError: If the run or the data set is not usable.
+        OutputError: If `out` exists or cannot be written.
+    """
+    with new_folder(out, overwrite=overwrite) as folder:
+        dataset = open_dataset(root)
+        trained = Path(run.record["dataset"]["path"]) / "train" / "good"
+        seen = [*dataset.train_good, *(list_pictures(trained) if trained.is_dir() else ())]
+        evaluation = evaluate(run.load(), dataset, seen=seen, device=device, progress=progress)
+        record = {
+            **run.record,
+            "evaluated": datetime.now(UTC).isoformat(timespec="seconds"),
+            "dataset": _dataset_facts(dataset),
+            "evaluation": None if evaluation is None else evaluation.to_json(dataset.root),
+        }
+        write_json(folder / "evaluation.json", record)
+        write_report(folder, record, evaluation)
+    return record

@@ -92,9 +92,7 @@ def _scratch(piece: _Workpiece, rng: np.random.Generator) -> Damage:
         radius * math.cos(angle) - 0.5 * length * math.cos(heading),
         radius * math.sin(angle) - 0.5 * length * math.sin(heading),
     )
-    line = wander(
-        rng, start, heading, length=length, steps=7, jitter_rad=0.05, bend_rad=rng.uniform(-0.3, 0.3)
-    )
+    line = wander(rng, start, heading, length=length, steps=7, jitter_rad=0.05, bend_rad=rng.uniform(-0.3, 0.3))
     distance, position = distance_to_line(piece.ground.x, piece.ground.y, line)
     reach = np.float32(rng.uniform(0.026, 0.046)) * (0.35 + 0.65 * np.sin(math.pi * position))
     changed = (distance < reach) & piece.steel
@@ -149,9 +147,7 @@ def _missing_thread(piece: _Workpiece, rng: np.random.Generator) -> Damage:
     half = rng.uniform(0.45, 0.95)
 
     def stripped(angle: NDArray[np.float32], _depth: NDArray[np.float32]) -> NDArray[np.float32]:
-        off = np.abs(
-            np.mod(angle - np.float32(centre) + np.float32(math.pi), np.float32(2 * math.pi)) - math.pi
-        )
+        off = np.abs(np.mod(angle - np.float32(centre) + np.float32(math.pi), np.float32(2 * math.pi)) - math.pi)
         return np.clip((off - half) / 0.15, 0, 1).astype(np.float32)
 
     return Damage(changed=nothing, thread=stripped)
@@ -246,9 +242,7 @@ def _crack(piece: _Workpiece, rng: np.random.Generator) -> Damage:
     start = (shape.bore_radius * math.cos(angle), shape.bore_radius * math.sin(angle))
     length = rng.uniform(0.26, 0.48)
     heading = angle + rng.uniform(-0.6, 0.6)
-    line = wander(
-        rng, start, heading, length=length, steps=9, jitter_rad=0.45, bend_rad=rng.uniform(-0.5, 0.5)
-    )
+    line = wander(rng, start, heading, length=length, steps=9, jitter_rad=0.45, bend_rad=rng.uniform(-0.5, 0.5))
     distance, position = distance_to_line(ground.x, ground.y, line)
     reach = np.float32(rng.uniform(0.018, 0.032)) * (1.0 - 0.65 * position)
     if rng.uniform() < 0.5:  # noqa: PLR2004 - every other crack has a branch

@@ -178,9 +178,7 @@ def _own_rectangle(shape: NutShape, pose: Pose) -> tuple[int, int, tuple[int, in
     """Return the top, left and size of the rectangle that holds the nut, and the pose within it."""
     reach = _NUT_REACH * pose.scale_px
     flat = reach * math.cos(pose.tilt_rad)
-    top = math.floor(
-        pose.y_px - flat - (shape.height + _BURR_REACH) * pose.scale_px * math.sin(pose.tilt_rad)
-    )
+    top = math.floor(pose.y_px - flat - (shape.height + _BURR_REACH) * pose.scale_px * math.sin(pose.tilt_rad))
     left = math.floor(pose.x_px - reach)
     rows = SHRINK * math.ceil((pose.y_px + flat - top) / SHRINK)
     columns = SHRINK * math.ceil((pose.x_px + reach - left) / SHRINK)
@@ -199,9 +197,7 @@ def _put_bore(
 ) -> None:
     """Put thread and hole into the layer's arrays, in place."""
     window = bore.rows, bore.columns
-    wall = (
-        steel.shade(bore.nx, bore.ny, np.full(bore.nx.shape, _THREAD_ROUGHNESS, np.float32)) * bore.openness
-    )
+    wall = steel.shade(bore.nx, bore.ny, np.full(bore.nx.shape, _THREAD_ROUGHNESS, np.float32)) * bore.openness
     share = (bore.inside * bore.wall)[..., None]
     outside = (1 - bore.inside)[..., None]
     light[window] = light[window] * outside + tinted(wall, room.tint_bgr) * share

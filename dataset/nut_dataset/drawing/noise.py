@@ -40,7 +40,5 @@ def clouds(rng: np.random.Generator, shape: tuple[int, int], *, cell_px: float) 
         The field, shape `shape`, float32.
     """
     rows, columns = shape
-    small = rng.standard_normal(
-        (math.ceil(rows / cell_px) + 3, math.ceil(columns / cell_px) + 3), dtype=np.float32
-    )
+    small = rng.standard_normal((math.ceil(rows / cell_px) + 3, math.ceil(columns / cell_px) + 3), dtype=np.float32)
     return np.asarray(cv2.resize(small, (columns, rows), interpolation=cv2.INTER_CUBIC))

@@ -35,9 +35,7 @@ def light_on_table(
         Factor on the table's light, float32 `[H + 2 margin, W + 2 margin]`, 0 to 1.
     """
     rows, columns = height.shape
-    small = cv2.resize(
-        np.maximum(height, 0), (columns // SHRINK, rows // SHRINK), interpolation=cv2.INTER_AREA
-    )
+    small = cv2.resize(np.maximum(height, 0), (columns // SHRINK, rows // SHRINK), interpolation=cv2.INTER_AREA)
     edge = margin_px // SHRINK
     small = cv2.copyMakeBorder(small, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=0)
     size = small.shape[1], small.shape[0]

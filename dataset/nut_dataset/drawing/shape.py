@@ -151,9 +151,7 @@ def height_map(shape: NutShape, ground: Ground) -> NDArray[np.float32]:
     au, aw = np.abs(ground.u), np.abs(ground.w)
     body = shape.height - _edge_drop(_rounded_square(au, aw, shape.half_width, shape.corner_radius))
     cone = shape.height - 0.42 * (ground.r - shape.cone_radius)
-    sink = shape.height - (shape.sink_radius - ground.r) * (
-        shape.sink_depth / (shape.sink_radius - shape.bore_radius)
-    )
+    sink = shape.height - (shape.sink_radius - ground.r) * (shape.sink_depth / (shape.sink_radius - shape.bore_radius))
     body = np.minimum(np.minimum(body, cone), np.maximum(sink, shape.lip_height - _PLUG_DEPTH))
     along, across = (au + aw) * _HALF_TURN, np.abs(au - aw) * _HALF_TURN
     foot = _foot(shape, along, across)

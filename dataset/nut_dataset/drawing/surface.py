@@ -68,9 +68,7 @@ def forge(shape: NutShape, ground: Ground, pose: Pose, rng: np.random.Generator)
         (0.15 - 0.08 * in_sink) * upper * fine + 0.16 * mottle + 0.9 * waves + 0.16 * in_sink * rings
     )
     smooth = cv2.GaussianBlur(height, (0, 0), 1.6 * unit)
-    worn = np.clip(
-        (height - smooth) * (60 + 25 * mottle), 0, 1
-    )  # convex edges are rubbed bright in the hopper
+    worn = np.clip((height - smooth) * (60 + 25 * mottle), 0, 1)  # convex edges are rubbed bright in the hopper
     roughness = np.clip(0.92 - 0.72 * in_sink - 0.65 * worn + 0.05 * waves, 0, 1)
     albedo = 1 + 0.10 * mottle + 0.08 * waves + 0.10 * upper * fine + 1.1 * worn
     return Surface(
@@ -87,9 +85,7 @@ def _turning_marks(rng: np.random.Generator, r: NDArray[np.float32], *, count: i
     marks = cv2.resize(
         rng.standard_normal((1, count), dtype=np.float32), (_MARK_STEPS, 1), interpolation=cv2.INTER_CUBIC
     )[0]
-    return np.asarray(
-        marks[np.minimum(r * np.float32(_MARK_STEPS), np.float32(_MARK_STEPS - 1)).astype(np.int32)]
-    )
+    return np.asarray(marks[np.minimum(r * np.float32(_MARK_STEPS), np.float32(_MARK_STEPS - 1)).astype(np.int32)])
 
 
 def _surroundings(height: NDArray[np.float32], scale_px: float) -> NDArray[np.float32]:
@@ -139,9 +135,7 @@ def shade_paint(surface: Surface, room: Room, pose: Pose) -> NDArray[np.float32]
     return np.dstack([surface.paint * matt[..., None], surface.cover])
 
 
-def _slopes(
-    surface: Surface, pose: Pose
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+def _slopes(surface: Surface, pose: Pose) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return the slopes in x and y, and the length of the normal `(-gx, -gy, 1)`."""
     relief = surface.height * np.float32(pose.scale_px) + surface.bump_px
     gx = cv2.Sobel(relief, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)

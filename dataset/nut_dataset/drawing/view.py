@@ -50,9 +50,7 @@ def visible_rows(height_px: NDArray[np.float32], tilt_rad: float) -> NDArray[np.
     return whole
 
 
-def look(
-    map_rows: NDArray[np.float32], layer: NDArray[np.float32], *, border: float = 0.0
-) -> NDArray[np.float32]:
+def look(map_rows: NDArray[np.float32], layer: NDArray[np.float32], *, border: float = 0.0) -> NDArray[np.float32]:
     """Return `layer`, given on the height map, as the picture shows it.
 
     Args:

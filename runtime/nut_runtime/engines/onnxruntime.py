@@ -26,9 +26,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         if bundle.manifest.precision not in PRECISIONS:
-            raise EngineError(
-                f"precision {bundle.manifest.precision!r} of the bundle is unknown; update nut-runtime"
-            )
+            raise EngineError(f"precision {bundle.manifest.precision!r} of the bundle is unknown; update nut-runtime")
         self.version = str(onnxruntime.__version__)
         self._path = bundle.model_path(self.name)
         self._threads = threads
@@ -61,9 +59,7 @@ class OnnxRuntimeEngine:
             outputs = session.run(list(names), {INPUT: np.ascontiguousarray(frame)[None]})
         except Exception as error:  # ONNX Runtime raises classes of a private module
             shape = list(frame.shape)
-            raise EngineError(
-                f"onnxruntime failed on a frame of shape {shape}: {_first_line(error)}"
-            ) from error
+            raise EngineError(f"onnxruntime failed on a frame of shape {shape}: {_first_line(error)}") from error
         return dict(zip(names, outputs, strict=True))
 
 

@@ -70,9 +70,7 @@ class OpenVinoEngine:
     @staticmethod
     def _run(request: Any, frame: NDArray[np.uint8]) -> Any:
         try:
-            return request.infer(
-                {INPUT: np.ascontiguousarray(frame)[None]}, share_inputs=True, share_outputs=True
-            )
+            return request.infer({INPUT: np.ascontiguousarray(frame)[None]}, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             raise EngineError(
                 f"openvino failed on a frame of shape {list(frame.shape)}: {_first_line(error)}"

@@ -47,9 +47,7 @@ class OverlaySink:
         Raises:
             OutputError: If it cannot be written.
         """
-        wanted = self._policy is SavePolicy.ALL or (
-            self._policy is SavePolicy.DEFECTS and verdict.is_defective
-        )
+        wanted = self._policy is SavePolicy.ALL or (self._policy is SavePolicy.DEFECTS and verdict.is_defective)
         if not wanted or frame.picture is None:
             return None
         drawn = draw_verdict(

@@ -72,9 +72,7 @@ class _Joined:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         counts = [source.count for source in sources]
-        self.count: int | None = (
-            None if None in counts else sum(count for count in counts if count is not None)
-        )
+        self.count: int | None = None if None in counts else sum(count for count in counts if count is not None)
 
     def __iter__(self) -> Iterator[Frame]:
         """Give all frames of the first source, then of the next."""
@@ -116,9 +114,7 @@ def _pictures_below(folder: Path) -> list[Path]:
     """Return the pictures in a folder, or in its sub-folders where it has none itself."""
     pictures = list_pictures(folder)
     if not pictures:
-        folders = sorted(
-            path for path in folder.rglob("*") if path.is_dir() and not path.name.startswith(".")
-        )
+        folders = sorted(path for path in folder.rglob("*") if path.is_dir() and not path.name.startswith("."))
         pictures = [picture for below in folders for picture in list_pictures(below)]
     if not pictures:
         raise InputError(f"{folder} holds no pictures ({extensions_text()})")

@@ -1,0 +1,68 @@
+"""`nut export`."""
+
+from pathlib import Path
+
+import click
+
+from nut_dataset.progress import progress_bars
+from nut_runtime.cli_errors import NutCommand
+
+__all__ = ["export"]
+
+
+@click.command(cls=NutCommand)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    required=True,
+    metavar="BUNDLE",
+    type=click.Path(path_type=Path),
+    help="Bundle folder to write.",
+)
+@click.option(
+    "--dataset",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Data set for the proof; the run's own by default.",
+)
+@click.option("--name", metavar="NAME", help="Name of the part; the data set's folder by default.")
+@click.option(
+    "--tolerance", type=float, default=1e-3, show_default=True, help="Largest |d pred_score| the proof lets pass."
+)
+@click.option(
+    "--pictures", type=int, default=400, show_default=True, metavar="N", help="Pictures the proof uses at most."
+)
+@click.option("--force", is_flag=True, help="Replace BUNDLE if it exists, and write it even if the proof fails.")
+def export(
+    run: Path, out: Path, dataset: Path | None, name: str | None, tolerance: float, pictures: int, force: bool
+) -> None:
+    """Export a trained RUN as a bundle for the edge, and prove that no verdict changed.
+
+    The bundle holds the same model for ONNX Runtime and OpenVINO. It is written only if both judge every
+    picture as anomalib does.
+
+    \b
+    nut export run -o bundle
+    nut export run -o bundle --name m8-nut --dataset other-nuts
+    """
+    from nut_train.quiet import hush_libraries
+
+    hush_libraries()
+    from nut_export.export import ExportConfig, export_bundle
+    from nut_train.run import open_run
+
+    config = ExportConfig(name=name, tolerance=tolerance, pictures=pictures, is_forced=force)
+    with progress_bars() as progress:
+        exported = export_bundle(open_run(run), out, config, dataset_root=dataset, overwrite=force, progress=progress)
+    for parity in exported.parity.values():
+        click.echo(
+            f"{parity.engine:<12}max |d pred_score| {parity.max_d_score:.1e}, {len(parity.flips)} flips "
+            f"on {parity.pictures} pictures of {parity.sizes} sizes"
+        )
+        if not parity.max_d_score <= tolerance or parity.flips:
+            click.echo(
+                f"warning: {parity.engine} does not hold the tolerance {tolerance:.0e}; written by force", err=True
+            )
+    click.echo(f"bundle  {out}\nproof   {out / 'parity.html'}\nnext    nut-runtime --model {out} PICTURES")

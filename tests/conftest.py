@@ -1,0 +1,51 @@
+"""A small data set of drawn nuts, a run trained on it and the bundle exported from it, made once a session."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch, OpenBLAS and OpenVINO start their pools: the tests are many and small.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real pictures beside the project; the test is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"real pictures are not at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def nuts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set: 12 good nuts to train on, 3 good and 6 defective ones to test with, about 112 px wide."""
+    from nut_dataset.synth import synthesise
+
+    folder = tmp_path_factory.mktemp("data") / "nuts"
+    synthesise(folder, train=12, good=3, defects=6, seed=1, size_px=112)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_folder(nuts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run trained by anomalib on `nuts`, at 128x96 px (height x width) so that mixed-up sides show."""
+    from nut_train.config import TrainConfig
+    from nut_train.train import train
+
+    folder = tmp_path_factory.mktemp("run") / "run"
+    train(nuts, folder, TrainConfig(image_height_px=128, image_width_px=96, coreset_ratio=0.1, device="cpu"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle exported from `run_folder`. Tests that alter it copy it first."""
+    from nut_export.export import export_bundle
+    from nut_train.run import open_run
+
+    folder = tmp_path_factory.mktemp("bundle") / "bundle"
+    export_bundle(open_run(run_folder), folder)
+    return folder

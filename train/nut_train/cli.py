@@ -1,0 +1,171 @@
+"""`nut train` and `nut evaluate`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nut_dataset.progress import progress_bars
+from nut_runtime.cli_errors import NutCommand
+from nut_train.config import DEFAULT_BACKBONE, DEVICES, TrainConfig, parse_image_size
+
+__all__ = ["evaluate", "train"]
+
+_DEFAULTS = TrainConfig()
+
+
+@click.command(cls=NutCommand)
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", "out", required=True, metavar="RUN", type=click.Path(path_type=Path), help="Run folder to write."
+)
+@click.option("--backbone", default=DEFAULT_BACKBONE, show_default=True, help="Any timm model with feature maps.")
+@click.option("--layers", default="", metavar="A,B", help="Its feature blocks; those of strides 8 and 16 by default.")
+@click.option(
+    "--backbone-weights", metavar="FILE", help="A .safetensors or .pth file; else installed package, cache, hub."
+)
+@click.option("--image-size", default="256", show_default=True, metavar="PX|HxW", help="What pictures are brought to.")
+@click.option(
+    "--coreset-ratio",
+    type=float,
+    default=_DEFAULTS.coreset_ratio,
+    show_default=True,
+    help="Share of patches kept in the bank.",
+)
+@click.option(
+    "--neighbours",
+    type=int,
+    default=_DEFAULTS.neighbours,
+    show_default=True,
+    help="Bank vectors that weigh the image score.",
+)
+@click.option(
+    "--false-reject-rate",
+    type=float,
+    default=_DEFAULTS.false_reject_rate,
+    show_default=True,
+    help="Share of good parts that may be rejected.",
+)
+@click.option(
+    "--holdout",
+    type=float,
+    default=_DEFAULTS.holdout,
+    show_default=True,
+    help="Share of train/good kept for calibration.",
+)
+@click.option(
+    "--batch-size",
+    type=int,
+    default=_DEFAULTS.batch_size,
+    show_default=True,
+    help="Pictures a step; changes speed only.",
+)
+@click.option("--workers", type=int, default=_DEFAULTS.workers, show_default=True, help="Processes that read pictures.")
+@click.option(
+    "--seed", type=int, default=_DEFAULTS.seed, show_default=True, help="Fixes the split and the coreset's start."
+)
+@click.option(
+    "--device", type=click.Choice(DEVICES), default=_DEFAULTS.device, show_default=True, help="Where to compute."
+)
+@click.option("--force", is_flag=True, help="Replace RUN if it exists.")
+def train(dataset: Path, out: Path, layers: str, image_size: str, force: bool, **options: Any) -> None:
+    """Train PatchCore on the good pictures of DATASET, calibrate and evaluate it.
+
+    \b
+    nut train nuts -o run
+    nut train nuts -o run --backbone resnet18 --backbone-weights resnet18.safetensors
+    nut train nuts -o run --image-size 192x320 --coreset-ratio 0.1 --false-reject-rate 0.005
+    """
+    from nut_train.quiet import hush_libraries
+
+    hush_libraries()
+    height, width = parse_image_size(image_size)
+    config = TrainConfig(
+        layers=tuple(layer.strip() for layer in layers.split(",") if layer.strip()),
+        image_height_px=height,
+        image_width_px=width,
+        **options,
+    )
+    from nut_train.train import train as train_run
+
+    with progress_bars() as progress:
+        run = train_run(dataset, out, config, overwrite=force, progress=progress)
+    print_training(run.record)
+    click.echo(f"run     {out}\nreport  {out / 'report.html'}\nnext    nut export {out} -o bundle")
+
+
+@click.command(cls=NutCommand)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where to write; RUN-on-DATASET by default.",
+)
+@click.option(
+    "--device", type=click.Choice(DEVICES), default=_DEFAULTS.device, show_default=True, help="Where to compute."
+)
+@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+def evaluate(run: Path, dataset: Path, out: Path | None, device: str, force: bool) -> None:
+    """Evaluate a trained RUN on the test pictures of another DATASET.
+
+    \b
+    nut evaluate run other-nuts
+    nut evaluate run other-nuts -o evaluation --force
+    """
+    from nut_train.quiet import hush_libraries
+
+    hush_libraries()
+    from nut_train.run import open_run
+    from nut_train.train import evaluate_run
+
+    out = out or run.with_name(f"{run.name}-on-{dataset.resolve().name}")
+    with progress_bars() as progress:
+        record = evaluate_run(open_run(run), dataset, out, device=device, overwrite=force, progress=progress)
+    print_evaluation(record)
+    click.echo(f"report  {out / 'report.html'}")
+
+
+def print_training(record: dict[str, Any]) -> None:
+    """Print what a run record says of training, calibration and evaluation."""
+    bank, calibration = record["bank"], record["calibration"]
+    click.echo(f"bank    {bank['rows']} x {bank['width']} from {len(record['split']['bank'])} pictures")
+    threshold = calibration["point"]["image"]["threshold"]
+    click.echo(
+        f"reject  above raw score {threshold:.4g}: {100 * calibration['false_reject_rate']:.2f}% of good parts "
+        f"aimed at, from {calibration['held_out']} held-out pictures"
+    )
+    if not calibration["is_supported"]:
+        click.echo(
+            f"warning: {calibration['held_out']} held-out pictures can speak for no less than "
+            f"{100 * calibration['smallest_rate']:.1f}%; add good pictures to promise less",
+            err=True,
+        )
+    print_evaluation(record)
+
+
+def print_evaluation(record: dict[str, Any]) -> None:
+    """Print the figures of an evaluation, and what it left out."""
+    evaluation = record["evaluation"]
+    if evaluation is None:
+        click.echo("warning: no test pictures, so nothing was measured", err=True)
+        return
+    if evaluation["leaked"]:
+        click.echo(
+            f"warning: {len(evaluation['leaked'])} test pictures are byte-identical to training pictures; left out",
+            err=True,
+        )
+    image, pixel = evaluation["image"], evaluation["pixel"]
+
+    def text(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    click.echo(
+        f"image   AUROC {text(image['auroc'])}, F1 {text(image['f1'])}, "
+        f"good rejected {text(image['false_reject_rate'])}, defects found {text(image['recall'])} ({image['good']} good, {image['defective']} defective)"
+    )
+    if pixel is not None:
+        click.echo(f"pixel   AUROC {text(pixel['auroc'])}, PRO {text(pixel['pro'])} ({pixel['masks']} masks)")
