@@ -33,7 +33,7 @@ class GraphBuilder:
         self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=f"node/{output}", **attributes))
         return output
 
-    def constant(self, value: NDArray[Any] | float | list[int], *, name: str | None = None) -> str:
+    def constant(self, value: NDArray[Any] | np.generic | float | list[int], *, name: str | None = None) -> str:
         """Add a constant; a float becomes float32 and a list of ints int64.
 
         Equal small constants without a name of their own are stored once.

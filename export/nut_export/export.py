@@ -137,10 +137,11 @@ def export_bundle(
         engines = {name: load_engine(bundle, name) for name in models}
         parities = {
             name: compare(
-                engine,
-                draft.precision,
                 predictions,
                 measure(engine, predictions, progress),
+                engine=name,
+                engine_version=engine.version,
+                precision=draft.precision,
                 dataset=dataset,
                 threshold=run.point.image.threshold,
             )

@@ -1,8 +1,7 @@
 """The backbone and anomalib's patch embedding, exported by torch at the model's fixed input size."""
 
-import io
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx
 import torch
@@ -55,10 +54,9 @@ def export_features(
     example = torch.zeros(1, 3, *size)
     with torch.no_grad():
         finest = model.feature_extractor(example)[model.layers[0]]
-    buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch's exporter deprecates parts of itself
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             module,
             (example,),
             input_names=[source],
@@ -67,7 +65,5 @@ def export_features(
             dynamo=True,
             verbose=False,
         )
-        program.save(buffer)
-    exported = onnx.load_from_string(buffer.getvalue())
-    prefixed = add_prefix(exported, "features/", rename_inputs=False, rename_outputs=False)
+    prefixed = add_prefix(program.model_proto, "features/", rename_inputs=False, rename_outputs=False)
     return prefixed, (int(finest.shape[-2]), int(finest.shape[-1]))

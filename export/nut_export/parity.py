@@ -94,21 +94,23 @@ def measure(engine: Engine, predictions: Sequence[Prediction], progress: Progres
 
 
 def compare(
-    engine: Engine,
-    precision: str,
     predictions: Sequence[Prediction],
     results: Sequence[EngineResult],
     *,
+    engine: str,
+    engine_version: str,
+    precision: str,
     dataset: Dataset,
     threshold: float,
 ) -> Parity:
     """Compare an engine's results with the reference's predictions.
 
     Args:
-        engine: What gave the results.
-        precision: The bundle's precision.
         predictions: The reference, at least one.
         results: The engine's, in the same order.
+        engine: Name of what gave the results.
+        engine_version: Version of its package.
+        precision: The bundle's precision.
         dataset: Tells which pictures are defective, and where.
         threshold: The raw threshold, the unit of `max_d_raw`.
     """
@@ -119,8 +121,8 @@ def compare(
     overlaps = [_overlap(ours.pred_mask, theirs.pred_mask) for theirs, ours in pairs]
     together, either = np.sum(overlaps, axis=0)
     return Parity(
-        engine=engine.name,
-        engine_version=engine.version,
+        engine=engine,
+        engine_version=engine_version,
         precision=precision,
         pictures=len(pairs),
         sizes=len({read_picture(theirs.path).shape for theirs, _ in pairs}),

@@ -297,8 +297,10 @@ def info(model: Path, as_json: bool) -> None:
         rows.append(
             (
                 f"parity {engine}",
-                f"{figures['flips']} of {figures['pictures']} verdicts flipped, "
-                f"max |d score| {figures['max_d_score']:.1e}",
+                (
+                    f"{figures['flips']} of {figures['pictures']} verdicts flipped, "
+                    f"max |d score| {figures['max_d_score']:.1e}"
+                ),
             )
         )
     rows.append(("files", f"{len(manifest.files)}, all match their SHA-256"))

@@ -68,9 +68,15 @@ def describe_backbone(name: str, layers: Sequence[str] = ()) -> Backbone:
         name=name,
         # anomalib brings every block to the size of the first, so the finest must lead.
         layers=tuple(sorted(chosen, key=lambda layer: blocks[layer])),
-        mean=tuple(float(value) for value in cfg["mean"]),
-        std=tuple(float(value) for value in cfg["std"]),
+        mean=_three(cfg["mean"]),
+        std=_three(cfg["std"]),
     )
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return one number a channel, RGB."""
+    red, green, blue = values
+    return float(red), float(green), float(blue)
 
 
 def load_weights(network: nn.Module, weights: Weights) -> None:

@@ -165,7 +165,8 @@ def print_evaluation(record: dict[str, Any]) -> None:
 
     click.echo(
         f"image   AUROC {text(image['auroc'])}, F1 {text(image['f1'])}, "
-        f"good rejected {text(image['false_reject_rate'])}, defects found {text(image['recall'])} ({image['good']} good, {image['defective']} defective)"
+        f"good rejected {text(image['false_reject_rate'])}, defects found {text(image['recall'])} "
+        f"({image['good']} good, {image['defective']} defective)"
     )
     if pixel is not None:
         click.echo(f"pixel   AUROC {text(pixel['auroc'])}, PRO {text(pixel['pro'])} ({pixel['masks']} masks)")

@@ -1,0 +1,132 @@
+"""`nut bench` and `nut demo`."""
+
+from pathlib import Path
+
+import click
+
+from nut_dataset.progress import progress_bars
+from nut_runtime.cli_errors import NutCommand
+
+__all__ = ["bench", "demo"]
+
+
+@click.command(cls=NutCommand)
+@click.option("--bundle", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The bundle to measure.")
+@click.option(
+    "--dataset", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Its test pictures are judged."
+)
+@click.option(
+    "--run",
+    "run_folder",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="The run it came from; 'run' beside the bundle by default.",
+)
+@click.option(
+    "-o", "--output", "out", required=True, metavar="OUT", type=click.Path(path_type=Path), help="Folder to write."
+)
+@click.option("--threads", type=int, default=0, show_default="cores", help="Threads of every engine.")
+@click.option("--warm-up", type=int, default=10, show_default=True, metavar="N", help="Frames before the clock starts.")
+@click.option("--repeats", type=int, default=100, show_default=True, metavar="N", help="Timed frames.")
+@click.option("--pictures", type=int, default=200, show_default=True, metavar="N", help="Pictures compared at most.")
+@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+def bench(
+    bundle: Path,
+    dataset: Path,
+    run_folder: Path | None,
+    out: Path,
+    threads: int,
+    warm_up: int,
+    repeats: int,
+    pictures: int,
+    force: bool,
+) -> None:
+    """Measure anomalib in PyTorch and the bundle in ONNX Runtime and OpenVINO, side by side on the same files.
+
+    \b
+    nut bench --bundle bundle --run run --dataset nuts -o bench
+    nut bench --bundle bundle --dataset nuts -o bench --threads 1 --repeats 300
+    """
+    from rich.console import Console
+
+    from nut_train.quiet import hush_libraries
+
+    hush_libraries()
+    from nut_benchmarks.bench import BenchConfig, run_bench
+    from nut_benchmarks.report import bench_table
+
+    beside = bundle.resolve().parent / "run"
+    if run_folder is None and beside.is_dir():
+        run_folder = beside
+    if run_folder is None:
+        click.echo("note: without --run, anomalib in PyTorch and parity are left out", err=True)
+    config = BenchConfig(threads=threads, warm_up=warm_up, repeats=repeats, pictures=pictures)
+    with progress_bars() as progress:
+        found = run_bench(
+            bundle, dataset, out, run_folder=run_folder, config=config, overwrite=force, progress=progress
+        )
+    Console().print(bench_table(found))
+    click.echo(f"machine {found.machine.cpu}, {found.machine.cores} cores, {' '.join(found.machine.instruction_sets)}")
+    click.echo(f"results {out / 'results.json'}\ntable   {out / 'bench.md'}\nfigure  {out / 'bench.png'}")
+
+
+@click.command(cls=NutCommand)
+@click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="A data set of your own; weld nuts are drawn by default.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    default="demo",
+    show_default=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder for everything it makes.",
+)
+@click.option("--train", type=int, default=60, show_default=True, metavar="N", help="Good nuts drawn to train on.")
+@click.option("--good", type=int, default=20, show_default=True, metavar="N", help="Good nuts drawn to test with.")
+@click.option("--defects", type=int, default=30, show_default=True, metavar="N", help="Defective nuts drawn.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Fixes pictures and training.")
+@click.option("--force", is_flag=True, help="Use a folder that holds an older demo.")
+def demo(data: Path | None, out: Path, train: int, good: int, defects: int, seed: int, force: bool) -> None:
+    """Draw nuts, check, train, export, judge and measure: the whole way in one command.
+
+    \b
+    nut demo
+    nut demo --data my-parts -o my-demo
+    """
+    from rich.console import Console
+
+    from nut_train.quiet import hush_libraries
+
+    hush_libraries()
+    from nut_benchmarks.demo import DemoConfig, run_demo
+    from nut_benchmarks.report import bench_table
+    from nut_dataset.render import report_lines
+    from nut_train.cli import print_training
+
+    config = DemoConfig(train=train, good=good, defects=defects, seed=seed)
+    with progress_bars() as progress:
+        done = run_demo(
+            out,
+            data=data,
+            config=config,
+            overwrite=force,
+            progress=progress,
+            say=lambda stage: click.echo(click.style(f"== {stage}", bold=True), err=True),
+        )
+    for line in report_lines(done.report):
+        click.echo(line)
+    print_training(done.run.record)
+    console = Console()
+    console.print()
+    console.print(bench_table(done.bench))
+    click.echo(
+        f"\nreport    {out / 'run' / 'report.html'}\nproof     {out / 'bundle' / 'parity.html'}"
+        f"\noverlays  {done.overlays}\nverdicts  {done.verdicts}\nbench     {out / 'bench' / 'bench.md'}"
+        f"\nbundle    {out / 'bundle'}\nnext      nut-runtime --model {out / 'bundle'} --camera 0"
+    )

@@ -1,0 +1,204 @@
+"""Timing one engine in a process of its own: cold start, steady latency, peak memory, and its results.
+
+Run as `python -m nut_benchmarks.measure JOB.json`: libraries that share a process share thread pools and memory,
+so each engine gets its own, and tells what it found in files that the job names.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nut_runtime.engines.base import EngineResult
+from nut_runtime.pictures import read_picture
+
+__all__ = ["PYTORCH", "Job", "Timing", "load_judge", "run_job"]
+
+PYTORCH = "pytorch"
+"""anomalib itself, in PyTorch eager mode."""
+
+Judge = Callable[[NDArray[np.uint8]], EngineResult]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one process measures.
+
+    Attributes:
+        engine: `pytorch`, `onnxruntime` or `openvino`.
+        model: The run folder for PyTorch, the bundle folder for the engines.
+        pictures: Files that are judged once each for the comparison, and timed at their own sizes.
+        frame: The one of them that is judged again and again, as a camera's frames would be.
+        threads: Threads to compute with.
+        warm_up: Frames judged before the clock starts.
+        repeats: Timed frames of the one size.
+        out: Folder for `timing.json` and `results.npz`.
+    """
+
+    engine: str
+    model: str
+    pictures: tuple[str, ...]
+    frame: str
+    threads: int
+    warm_up: int
+    repeats: int
+    out: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What one process found.
+
+    Attributes:
+        engine: As in the job.
+        version: Version of the engine's package.
+        precision: What it computes in.
+        load_s: From a bare interpreter to a loaded model, imports included.
+        first_ms: The first frame.
+        p50_ms: Median latency of one frame of one size, after warm-up.
+        p95_ms: 95th percentile.
+        p99_ms: 99th percentile.
+        frames_per_s: Frames a second over the timed ones, one after the other.
+        mixed_p50_ms: Median over pictures that all have other sizes, each judged once.
+        peak_mb: Peak resident memory of the process, in MB of 10^6 bytes; NaN where the system does not tell.
+    """
+
+    engine: str
+    version: str
+    precision: str
+    load_s: float
+    first_ms: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    frames_per_s: float
+    mixed_p50_ms: float
+    peak_mb: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain types."""
+        return asdict(self)
+
+
+def load_judge(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]:
+    """Load a model; return what judges a frame, the engine's version and its precision.
+
+    For PyTorch that is anomalib's prediction path without its Engine around it: the pre-processor's antialiased
+    transform, the model, the post-processor.
+    """
+    if engine != PYTORCH:
+        from nut_runtime.bundle import open_bundle
+        from nut_runtime.engines import load_engine
+
+        loaded = load_engine(open_bundle(model), engine, threads=threads)
+        return loaded.infer, loaded.version, loaded.precision
+    import torch
+
+    from nut_train.predict import picture_tensor
+    from nut_train.run import open_run
+
+    torch.set_num_threads(threads)
+    patchcore = open_run(model).load()
+
+    def judge(frame: NDArray[np.uint8]) -> EngineResult:
+        with torch.inference_mode():
+            raw = patchcore.model(patchcore.pre_processor.transform(picture_tensor(frame)[None]))
+            done = patchcore.post_processor(raw)
+        return EngineResult(
+            raw_score=float(raw.pred_score[0]),
+            pred_score=float(done.pred_score[0]),
+            pred_label=bool(done.pred_label[0]),
+            anomaly_map=done.anomaly_map.numpy().squeeze(),
+            pred_mask=done.pred_mask.numpy().squeeze(),
+        )
+
+    return judge, str(torch.__version__), "float32"
+
+
+def run_job(job: Job, started: float) -> Timing:
+    """Measure, and write the results of every picture to `job.out`/results.npz.
+
+    Args:
+        job: What to measure.
+        started: `time.perf_counter()` at the process's start.
+    """
+    judge, version, precision = load_judge(job.engine, Path(job.model), job.threads)
+    load_s = time.perf_counter() - started
+    frame = read_picture(job.frame)
+    first_ms = _timed(judge, frame)
+    for _ in range(job.warm_up):
+        judge(frame)
+    steady = [_timed(judge, frame) for _ in range(job.repeats)]
+    frames = [read_picture(path) for path in job.pictures]
+    mixed = [_timed(judge, picture) for picture in frames]
+    peak = _peak_bytes()
+    results = [judge(picture) for picture in frames]
+    np.savez(
+        Path(job.out) / "results.npz",
+        allow_pickle=False,
+        raw_score=np.array([result.raw_score for result in results]),
+        pred_score=np.array([result.pred_score for result in results]),
+        pred_label=np.array([result.pred_label for result in results]),
+        anomaly_map=np.stack([result.anomaly_map for result in results]),
+        pred_mask=np.stack([result.pred_mask for result in results]),
+    )
+    p50, p95, p99 = (float(value) for value in np.percentile(steady, (50, 95, 99)))
+    return Timing(
+        engine=job.engine,
+        version=version,
+        precision=precision,
+        load_s=load_s,
+        first_ms=first_ms,
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+        frames_per_s=1e3 * len(steady) / sum(steady),
+        mixed_p50_ms=float(np.median(mixed)),
+        peak_mb=peak / 1e6,
+    )
+
+
+def _timed(judge: Judge, frame: NDArray[np.uint8]) -> float:
+    """Return the milliseconds one frame takes."""
+    started = time.perf_counter()
+    judge(frame)
+    return (time.perf_counter() - started) * 1e3
+
+
+def _peak_bytes() -> float:
+    """Return the most resident memory this process has had.
+
+    Linux's `ru_maxrss` starts from what the parent process had, so the process's own high-water mark is read.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+        return float(line.split()[1]) * 1024  # "VmHWM:  123456 kB"
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    # in bytes on macOS, in kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+
+
+def _main() -> None:
+    started = time.perf_counter()
+    data = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    job = Job(**{**data, "pictures": tuple(data["pictures"])})
+    if job.engine == PYTORCH:
+        from nut_train.quiet import hush_libraries
+
+        hush_libraries()
+    timing = run_job(job, started)
+    (Path(job.out) / "timing.json").write_text(json.dumps(timing.to_json()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main()
