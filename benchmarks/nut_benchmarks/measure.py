@@ -66,7 +66,7 @@ class Timing:
         p99_ms: 99th percentile.
         frames_per_s: Frames a second over the timed ones, one after the other.
         mixed_p50_ms: Median over pictures that all have other sizes, each judged once.
-        peak_mb: Peak resident memory of the process, in MB of 10^6 bytes; NaN where the system does not tell.
+        peak_mb: Peak resident memory of the process, in MB of 10^6 bytes; 0 where the system does not tell.
     """
 
     engine: str
@@ -181,7 +181,7 @@ def _peak_bytes() -> float:
         line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
         return float(line.split()[1]) * 1024  # "VmHWM:  123456 kB"
     if sys.platform == "win32":
-        return float("nan")
+        return 0.0
     import resource
 
     # in bytes on macOS, in kilobytes elsewhere

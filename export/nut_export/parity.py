@@ -85,10 +85,19 @@ class Parity:
 
 
 def measure(engine: Engine, predictions: Sequence[Prediction], progress: Progress) -> list[EngineResult]:
-    """Judge the pictures of the reference's predictions with an engine, each from its file."""
+    """Judge the pictures of the reference's predictions with an engine, each from its file.
+
+    Raises:
+        ParityError: If the engine gives something that is no number; no force writes such a bundle.
+    """
     results = []
     for prediction in predictions:
-        results.append(engine.infer(read_picture(prediction.path)))
+        result = engine.infer(read_picture(prediction.path))
+        if not np.isfinite([result.raw_score, result.pred_score]).all() or not np.isfinite(result.anomaly_map).all():
+            raise ParityError(
+                f"{engine.name} gives a score or map that is not a number for {prediction.path}; no bundle was written"
+            )
+        results.append(result)
         progress(f"comparing {engine.name}", len(results), len(predictions))
     return results
 

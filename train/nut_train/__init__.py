@@ -9,5 +9,5 @@ The modules, in the order of a training run:
 - `predict`: anomalib's own prediction, the reference that every exported model is held against
 - `calibrate`: the threshold from held-out good parts
 - `metrics`, `figures`, `report`: how well it tells good from bad, for people
-- `evaluate`, `run`: the stages put together, and the run folder they write
+- `evaluate`, `train`, `run`: the stages put together, and the run folder they write
 """

@@ -33,7 +33,7 @@ class Backbone:
     std: tuple[float, float, float]
 
 
-def describe_backbone(name: str, layers: Sequence[str] = ()) -> Backbone:
+def describe_backbone(name: str, layers: Sequence[str] = (), *, image_size: tuple[int, int] = (256, 256)) -> Backbone:
     """Look up a timm model, its feature blocks and the normalisation it was trained with.
 
     The Lite networks were trained on pixels with mean = std = 0.5, not with ImageNet's mean and std, which
@@ -42,16 +42,19 @@ def describe_backbone(name: str, layers: Sequence[str] = ()) -> Backbone:
     Args:
         name: Name of a timm model.
         layers: Names of feature blocks; empty takes those of strides 8 and 16.
+        image_size: Height and width of the model's input; a black picture of it is passed through once.
 
     Raises:
-        InputError: If timm has no such model, or it has no such blocks; the message lists near ones.
+        InputError: If timm has no such model, it has no such blocks (the message lists near ones), or it gives no
+            feature maps of that size.
     """
     if not timm.is_model(name):
         raise InputError(f"unknown backbone {name!r}{_near(name, timm.list_models())}; any timm model name works")
     try:
         network = timm.create_model(name, pretrained=False, features_only=True)
     except (RuntimeError, AttributeError, TypeError) as error:
-        raise InputError(f"backbone {name} does not give feature maps; choose a convolutional network") from error
+        reason = _first_line(error)
+        raise InputError(f"backbone {name} gives no feature maps ({reason}); choose a convolutional one") from error
     blocks = {block["module"]: int(block["reduction"]) for block in network.feature_info.get_dicts()}
     chosen = tuple(layers) or tuple(block for block, stride in blocks.items() if stride in _STRIDES)
     for layer in chosen:
@@ -63,6 +66,7 @@ def describe_backbone(name: str, layers: Sequence[str] = ()) -> Backbone:
         raise InputError(f"backbone {name} has no layers of strides 8 and 16; name some of {', '.join(blocks)}")
     if len(set(chosen)) != len(chosen):
         raise InputError(f"layers {', '.join(chosen)}: each may be named once")
+    _try_out(name, network, image_size)
     cfg = network.pretrained_cfg
     return Backbone(
         name=name,
@@ -77,6 +81,31 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
     """Return one number a channel, RGB."""
     red, green, blue = values
     return float(red), float(green), float(blue)
+
+
+def _try_out(name: str, network: nn.Module, image_size: tuple[int, int]) -> None:
+    """Pass a black picture through a feature extractor, to refuse what anomalib would fail on or mix up.
+
+    Transformers take one size of picture only, or put the channels last, which anomalib would read as rows.
+
+    Raises:
+        InputError: If the network fails on that size, or a feature map is not channels first.
+    """
+    size = "x".join(map(str, image_size))
+    try:
+        with torch.no_grad():
+            maps = network.eval()(torch.zeros(1, 3, *image_size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = _first_line(error)
+        raise InputError(
+            f"backbone {name} does not take pictures of {size} px ({reason}); choose a convolutional one"
+        ) from error
+    for values, channels in zip(maps, network.feature_info.channels(), strict=True):
+        if values.ndim != 4 or values.shape[1] != channels:  # noqa: PLR2004
+            raise InputError(
+                f"backbone {name} gives features of shape {list(values.shape)}, expected {channels} channels first; "
+                "choose a convolutional one"
+            )
 
 
 def load_weights(network: nn.Module, weights: Weights) -> None:
@@ -100,6 +129,10 @@ def load_weights(network: nn.Module, weights: Weights) -> None:
             )
     with torch.no_grad():
         network.load_state_dict({name: weights.tensors[name] for name in state}, strict=True)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
 
 
 def _near(name: str, names: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ Scores of pictures in the bank are biased low, so a share of `train/good` is hel
 they only measure, and a data set without any calibrates all the same.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.errors import InputError
 from nut_runtime.scoring import OperatingPoint, Scale
+from nut_train.digests import digest
 
 __all__ = ["Calibration", "Split", "calibrate", "split_good", "threshold_at"]
 
@@ -74,11 +74,11 @@ def split_good(paths: Sequence[Path], *, holdout: float, seed: int) -> Split:
         seed: Fixes the choice.
 
     Raises:
-        InputError: If fewer than ten different pictures are there.
+        InputError: If fewer than ten different pictures are there, or one cannot be read.
     """
     first: dict[str, Path] = {}
     for path in sorted(paths):
-        first.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), path)
+        first.setdefault(digest(path), path)
     different = sorted(first.values())
     count = max(_LEAST_HELD_OUT, round(holdout * len(different)))
     if len(different) - count < _LEAST_IN_BANK:

@@ -151,7 +151,7 @@ def print_evaluation(record: dict[str, Any]) -> None:
     """Print the figures of an evaluation, and what it left out."""
     evaluation = record["evaluation"]
     if evaluation is None:
-        click.echo("warning: no test pictures, so nothing was measured", err=True)
+        click.echo("warning: no test pictures that are not in train/good too, so nothing was measured", err=True)
         return
     if evaluation["leaked"]:
         click.echo(

@@ -1,6 +1,5 @@
 """How good a model is on a data set: every picture judged by anomalib, then metrics."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from nut_dataset.layout import GOOD, Dataset, read_mask
 from nut_dataset.progress import Progress, no_progress
+from nut_train.digests import digest
 from nut_train.metrics import ImageMetrics, PixelMetrics, image_metrics, pixel_metrics
 from nut_train.predict import Prediction, predict
 
@@ -107,10 +107,10 @@ def evaluate(
     Raises:
         PictureError: If a picture cannot be read.
     """
-    known = {_digest(path) for path in seen}
+    known = {digest(path) for path in seen}
     kinds = dict.fromkeys(dataset.test_good, GOOD)
     kinds |= {path: kind for kind, paths in dataset.defects.items() for path in paths}
-    leaked = tuple(path for path in kinds if known and _digest(path) in known)
+    leaked = tuple(path for path in kinds if known and digest(path) in known)
     for path in leaked:
         del kinds[path]
     judged: list[Judged] = []
@@ -133,10 +133,6 @@ def evaluate(
         ),
         pixel=_pixel(judged),
     )
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _truth(dataset: Dataset, prediction: Prediction, kind: str) -> NDArray[np.bool_] | None:

@@ -73,8 +73,8 @@ def load_model(checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, i
         state = content["state_dict"]
         bank = state["model.memory_bank"]
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{checkpoint} is not a PatchCore checkpoint that can be read safely: {reason}") from error
+        # torch's own message would advise to unpickle it all the same
+        raise InputError(f"{checkpoint} is not a PatchCore checkpoint that can be read safely; train again") from error
     model = build_model(backbone, image_size=image_size, neighbours=neighbours)
     model.model.memory_bank = torch.empty_like(bank)
     try:

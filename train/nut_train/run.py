@@ -105,10 +105,16 @@ def open_run(folder: Path) -> Run:
         raise InputError(f"{path} is not a run record: {error}") from error
     if schema > RUN_SCHEMA:
         raise InputError(f"{path} has schema {schema}, this version reads up to {RUN_SCHEMA}; update nut-toolchain")
-    missing = {"arguments", "backbone", "calibration", "dataset"} - set(record)
+    missing = {"arguments", "backbone", "bank", "calibration", "dataset", "split"} - set(record)
     if missing:
         raise InputError(f"{path} lacks {', '.join(sorted(missing))}; train again")
-    return Run(folder=Path(folder), record=record)
+    run = Run(folder=Path(folder), record=record)
+    try:
+        _ = run.config, run.backbone, run.point, record["dataset"]["path"], record["dataset"]["fingerprint"]
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} is not complete ({reason}); train again") from error
+    return run
 
 
 def package_versions(*more: str) -> dict[str, str]:

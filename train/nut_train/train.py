@@ -56,7 +56,7 @@ def train(
     with new_folder(out, overwrite=overwrite) as folder:
         dataset = open_dataset(root)
         split = split_good(dataset.train_good, holdout=config.holdout, seed=config.seed)
-        backbone = describe_backbone(config.backbone, config.layers)
+        backbone = describe_backbone(config.backbone, config.layers, image_size=config.image_size)
         weights = find_weights(config.backbone, config.backbone_weights)
         _check_pictures(dataset, progress)
         model = build_model(
@@ -83,11 +83,10 @@ def train(
 
 
 def _check_pictures(dataset: Dataset, progress: Progress) -> None:
-    """Read every picture once, so that a broken one is named before minutes of work."""
-    paths = (*dataset.train_good, *dataset.test_good, *dataset.defective)
-    for done, path in enumerate(paths, start=1):
+    """Read every picture and mask once, so that a broken one is named before minutes of work."""
+    for done, path in enumerate(dataset.files, start=1):
         read_picture(path)
-        progress("reading pictures", done, len(paths))
+        progress("reading pictures", done, len(dataset.files))
 
 
 def _calibrate(

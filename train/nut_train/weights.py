@@ -125,8 +125,10 @@ def _read(path: Path, *, source: str, expected_sha256: str | None = None) -> Wei
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a weights file that can be read safely: {reason}") from error
+        # torch's own message would advise to unpickle it all the same
+        raise InputError(
+            f"{path} cannot be read safely; give a .safetensors file, or a .pth that holds nothing but tensors"
+        ) from error
     tensors = tensors.get("state_dict", tensors) if isinstance(tensors, dict) else tensors
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise InputError(f"{path} does not hold a state dict (names and tensors)")

@@ -1,0 +1,58 @@
+# Everything a developer or newcomer runs. Each target makes .venv when it is missing; only Python 3.11+, git and
+# make need to be there.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+# `make demo DATA=my-parts` uses your own pictures and writes to demo-my-parts.
+DATA ?=
+OUT  ?= demo$(if $(DATA),-$(notdir $(patsubst %/,%,$(DATA))))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo bench test test-fast lint format typecheck wheels clean
+
+help:  ## Say what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+install: $(READY)  ## Make .venv and install everything, editable
+
+$(READY): pyproject.toml runtime/pyproject.toml hatch_build.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: $(PYTHON) is older than 3.11; run make PYTHON=python3.11" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --progress-bar off -e ".[dev]"
+	@touch $(READY)
+
+demo: $(READY)  ## From pictures to verdicts and proof; DATA=DIR takes your own
+	$(BIN)/nut demo --force -o $(OUT) $(if $(DATA),--data $(DATA))
+
+bench: $(READY)  ## Measure all engines on what `make demo` made
+	$(BIN)/nut bench --bundle $(OUT)/bundle --run $(OUT)/run --dataset $(or $(DATA),$(OUT)/nuts) -o $(OUT)/bench --force
+
+test: $(READY)  ## All tests, the long ones too
+	$(BIN)/python -m pytest
+
+test-fast: $(READY)  ## The tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY)  ## Ruff, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## Put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: $(READY)  ## Types alone
+	$(BIN)/mypy
+
+wheels: $(READY)  ## Build both wheels into dist/
+	$(BIN)/python -m build --wheel --outdir dist runtime
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean:  ## Remove what the demo and the builds left
+	rm -rf demo demo-* dist build runtime/dist
