@@ -156,12 +156,20 @@ def _figure(bench: Bench) -> bytes:
     }
     for place, (title, values) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, 2, place)
-        bars = axes.barh(names, values, color=["#8a8f98", "#3b7dd8", "#2b7a4b"][: len(names)])
-        axes.bar_label(bars, fmt="%.1f" if place == 1 else "%.0f", padding=3)
+        axes.barh(names, values, color=["#8a8f98", "#3b7dd8", "#2b7a4b"][: len(names)])
+        ends = list(values)
         if place == 1:
-            spread = [timing.p95_ms - timing.p50_ms for timing in bench.timings.values()]
-            axes.errorbar(
-                values, names, xerr=np.array([np.zeros(len(names)), spread]), fmt="none", ecolor="#333333", capsize=3
+            ends = [timing.p95_ms for timing in bench.timings.values()]
+            spread = np.array([np.zeros(len(names)), np.subtract(ends, values)])
+            axes.errorbar(values, names, xerr=spread, fmt="none", ecolor="#333333", capsize=3)
+        for name, value, end in zip(names, values, ends, strict=True):
+            axes.annotate(
+                f"{value:.1f}" if place == 1 else f"{value:.0f}",
+                (end, name),
+                xytext=(6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
             )
         axes.set_title(title, fontsize=9, loc="left")
         axes.invert_yaxis()

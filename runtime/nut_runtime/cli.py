@@ -1,8 +1,9 @@
 """`nut-runtime`: camera, pictures or video in, verdicts out."""
 
+import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import click
 
 from nut_runtime import __version__
 from nut_runtime.bundle import Bundle, open_bundle
-from nut_runtime.cli_errors import NutGroup
+from nut_runtime.cli_errors import NutGroup, say
 from nut_runtime.engines import ENGINES, available_engines, load_engine
 from nut_runtime.errors import EngineError
 from nut_runtime.inspector import Inspector
@@ -164,9 +165,16 @@ def _run_with_progress(
     with ExitStack() as stack:
         bar = None
         if bar_is_shown:
+            # A camera has no length: endless, so that the bar moves to and fro instead of showing "2/0".
+            endless: Iterator[Any] | None = itertools.count() if count is None else None
             bar = stack.enter_context(
                 click.progressbar(
-                    length=count or 0, label="judging", file=sys.stderr, show_pos=True, item_show_func=_rate()
+                    endless,
+                    length=count,
+                    label="judging",
+                    file=sys.stderr,
+                    show_pos=True,
+                    item_show_func=_rate(),
                 )
             )
 
@@ -177,11 +185,13 @@ def _run_with_progress(
                     if verdict.is_defective
                     else click.style("good  ", fg="green")
                 )
-                click.echo(f"{word} {verdict.pred_score:.3f}  {frame.source}", color=_colour())
+                say(f"{word} {verdict.pred_score:.3f}  {frame.source}", color=_colour())
             if bar is not None:
                 bar.update(1, frame)
 
         def on_failure(message: str) -> None:
+            if bar is not None:
+                click.echo("\r\x1b[K", err=True, nl=False)  # the message takes the bar's line, the bar the next
             click.echo(f"error: {message}", err=True)
             if bar is not None:
                 bar.update(1)
@@ -271,7 +281,7 @@ def info(model: Path, as_json: bool) -> None:
     if as_json:
         import json
 
-        click.echo(json.dumps(manifest.to_json(), indent=2))
+        say(json.dumps(manifest.to_json(), indent=2))
         return
     facts = manifest.provenance
     backbone, bank = facts.get("backbone", {}), facts.get("bank", {})
@@ -305,7 +315,7 @@ def info(model: Path, as_json: bool) -> None:
         )
     rows.append(("files", f"{len(manifest.files)}, all match their SHA-256"))
     for name, value in rows:
-        click.echo(f"{name:<20}{value}")
+        say(f"{name:<20}{value}")
 
 
 @main.command()
@@ -322,10 +332,10 @@ def doctor(ctx: click.Context, model: Path, engine: str | None, threads: int | N
     """
     bundle = open_bundle(model)
     machine = this_machine()
-    click.echo(f"{'cpu':<18}{machine.cpu}, {machine.cores} cores")
-    click.echo(f"{'instruction sets':<18}{' '.join(machine.instruction_sets) or 'unknown'}")
-    click.echo(f"{'system':<18}{machine.system}, Python {machine.python}")
-    click.echo(f"{'bundle':<18}{bundle.manifest.bundle_id} ({bundle.manifest.precision})")
+    say(f"{'cpu':<18}{machine.cpu}, {machine.cores} cores")
+    say(f"{'instruction sets':<18}{' '.join(machine.instruction_sets) or 'unknown'}")
+    say(f"{'system':<18}{machine.system}, Python {machine.python}")
+    say(f"{'bundle':<18}{bundle.manifest.bundle_id} ({bundle.manifest.precision})")
     names = [engine] if engine is not None else list(available_engines())
     if not names:
         load_engine(bundle)  # says what to install
@@ -339,17 +349,17 @@ def _doctor_engine(bundle: Bundle, name: str, threads: int | None) -> bool:
     loaded = load_engine(bundle, name, threads=threads)
     test: SelfTest = run_selftest(bundle, loaded)
     frames = len(bundle.manifest.golden)
-    click.echo(f"\n{name} {loaded.version}, computing in {loaded.precision}, {test.latency_ms:.1f} ms a golden frame")
+    say(f"\n{name} {loaded.version}, computing in {loaded.precision}, {test.latency_ms:.1f} ms a golden frame")
     for stage in test.stages:
         mark = click.style("ok   ", fg="green") if stage.passed else click.style("DRIFT", fg="red", bold=True)
         if stage.stage == "verdict":
             what = f"{int(stage.deviation)} of {frames} verdicts flipped"
         else:
             what = f"off by {stage.deviation:.1e} (tolerance {stage.tolerance:.1e})"
-        click.echo(f"  {mark} {stage.stage:<18}{what}", color=_colour())
+        say(f"  {mark} {stage.stage:<18}{what}", color=_colour())
     drift = test.first_drift
     if drift is None:
-        click.echo("  this device judges as the reference did")
+        say("  this device judges as the reference did")
     else:
-        click.echo(f"  the first stage that drifts is {drift.stage}", color=_colour())
+        say(f"  the first stage that drifts is {drift.stage}", color=_colour())
     return test.passed

@@ -16,9 +16,9 @@ from typing import IO, Any
 
 import click
 
-from nut_runtime.errors import NutError
+from nut_runtime.errors import NutError, OutputError
 
-__all__ = ["NutCommand", "NutGroup", "one_line_errors"]
+__all__ = ["NutCommand", "NutGroup", "one_line_errors", "say"]
 
 EXIT_USAGE = 2
 EXIT_STOPPED = 130
@@ -49,6 +49,18 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt as error:
         click.echo("stopped", err=True)
         raise click.exceptions.Exit(EXIT_STOPPED) from error
+
+
+def say(text: str, *, color: bool | None = None) -> None:
+    """Print a line on standard output.
+
+    Raises:
+        OutputError: If the disk is full or the reader of the pipe has gone.
+    """
+    try:
+        click.echo(text, color=color)
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
 class NutCommand(click.Command):

@@ -1,5 +1,6 @@
 """The library's front door: a bundle and a frame give a verdict."""
 
+import math
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.engines import load_engine
+from nut_runtime.errors import EngineError
 from nut_runtime.pictures import check_frame
 from nut_runtime.regions import defect_boxes
 from nut_runtime.scoring import is_defective, normalise
@@ -62,13 +64,15 @@ class Inspector:
 
         Raises:
             PictureError: If the frame is of another type or shape.
-            EngineError: If the engine fails.
+            EngineError: If the engine fails, or gives a score that is no number.
         """
         frame = check_frame(frame)
         manifest = self.bundle.manifest
         started = time.perf_counter()
         result = self.engine.infer(frame)
         inferred = time.perf_counter()
+        if not math.isfinite(result.raw_score):  # compared with a threshold, NaN would pass as good
+            raise EngineError(f"{self.engine.name} gave the score {result.raw_score}; run nut-runtime doctor")
         score = normalise(np.float32(result.raw_score), manifest.point.image)
         rejected = bool(is_defective(score))
         size = (frame.shape[0], frame.shape[1])

@@ -126,9 +126,9 @@ class Manifest:
         """
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{MANIFEST} is not JSON ({error}); export the bundle again") from error
-        if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
+        if not isinstance(data, dict) or type(data.get("schema")) is not int or data["schema"] < 1:
             raise BundleError(f"{MANIFEST} has no schema number; it is not a bundle of nut-toolchain")
         if data["schema"] > SCHEMA:
             raise BundleError(
@@ -136,10 +136,11 @@ class Manifest:
             )
         try:
             manifest = cls._from_json(data)
-        except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, InputError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise BundleError(f"{MANIFEST} is incomplete: {reason}; export the bundle again") from error
         _check_paths(manifest)
+        _check_values(manifest)
         return manifest
 
     @classmethod
@@ -170,8 +171,8 @@ class Manifest:
                 for frame in golden["frames"]
             ),
             tolerances={str(stage): float(value) for stage, value in golden["tolerances"].items()},
-            parity=data["parity"],
-            provenance=data["provenance"],
+            parity={str(engine): dict(figures) for engine, figures in data["parity"].items()},
+            provenance=dict(data["provenance"]),
         )
 
 
@@ -188,3 +189,15 @@ def _check_paths(manifest: Manifest) -> None:
     for path in named:
         if path not in manifest.files:
             raise BundleError(f"{MANIFEST} refers to {path!r}, which is not among its files")
+
+
+def _check_values(manifest: Manifest) -> None:
+    """Refuse numbers that no export writes."""
+    size = (manifest.input_height_px, manifest.input_width_px)
+    if min(size) < 1:
+        raise BundleError(f"{MANIFEST} has the input size {list(size)}, expected height and width; export it again")
+    if not manifest.models:
+        raise BundleError(f"{MANIFEST} names no model; export the bundle again")
+    for stage, tolerance in manifest.tolerances.items():
+        if not 0 <= tolerance < float("inf"):
+            raise BundleError(f"{MANIFEST} has the tolerance {tolerance} for {stage}; export the bundle again")

@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 __all__ = ["draw_heat", "draw_verdict"]
 
 _SMALLEST_SIDE_PX = 256  # smaller frames are enlarged, so that the strip's text can be read
-_HEAT_FROM = 0.25  # normalised map value where the heat starts to show; 0.5 is the threshold
-_STRONGEST_HEAT = 0.6  # opacity at map value 1
+# Normalised map values between which the heat rises from nothing to full; 0.5 is the threshold. Good places lie
+# at 0.3 to 0.45, so a wider range would veil the whole picture.
+_HEAT_FROM, _HEAT_TO = 0.42, 0.75
+_STRONGEST_HEAT = 0.65  # opacity of full heat
 _OUTLINE_BGR = (255, 255, 255)
 _REJECT_BGR, _ACCEPT_BGR = (40, 40, 200), (70, 130, 40)
 
@@ -31,9 +33,10 @@ def draw_heat(
     factor = max(1.0, _SMALLEST_SIDE_PX / min(height, width))
     size = (round(width * factor), round(height * factor))
     picture = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR) if factor > 1 else frame
-    heat = cv2.resize(anomaly_map, size, interpolation=cv2.INTER_LINEAR).clip(0, 1)
-    colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    opacity = np.clip((heat - _HEAT_FROM) / (1 - _HEAT_FROM), 0, 1)[:, :, None] * _STRONGEST_HEAT
+    values = cv2.resize(anomaly_map, size, interpolation=cv2.INTER_LINEAR)
+    heat = np.clip((values - _HEAT_FROM) / (_HEAT_TO - _HEAT_FROM), 0, 1)
+    colours = cv2.applyColorMap((255 * (0.3 + 0.7 * heat)).astype(np.uint8), cv2.COLORMAP_TURBO)
+    opacity = np.minimum(2 * heat, 1)[:, :, None] * _STRONGEST_HEAT
     blended = (picture * (1 - opacity) + colours * opacity).astype(np.uint8)
     if pred_mask is not None and pred_mask.any():
         mask = cv2.resize(pred_mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nut_runtime.bundle import Bundle
 from nut_runtime.contract import STAGES
 from nut_runtime.engines.base import Engine
+from nut_runtime.errors import BundleError
 from nut_runtime.manifest import GoldenFrame
 from nut_runtime.scoring import is_defective, normalise
 
@@ -92,10 +93,12 @@ def run_selftest(bundle: Bundle, engine: Engine) -> SelfTest:
     """Judge the golden frames and compare every stage with the reference's tensors.
 
     Raises:
-        BundleError: If a golden file cannot be read.
+        BundleError: If there are no golden frames, or a golden file cannot be read or lacks a stage.
         EngineError: If the engine fails.
     """
     manifest = bundle.manifest
+    if not manifest.golden:
+        raise BundleError(f"{bundle.folder} has no golden frames to test with; export the bundle again")
     worst = dict.fromkeys((*STAGES, RAW_SCORE), 0.0)
     flips = 0
     times = []
@@ -123,6 +126,9 @@ def run_selftest(bundle: Bundle, engine: Engine) -> SelfTest:
 def _compare_stages(bundle: Bundle, engine: Engine, golden: GoldenFrame, frame: NDArray[np.uint8]) -> dict[str, float]:
     """Return each inner stage's deviation on one frame."""
     reference = bundle.golden_stages(golden)
+    lost = [stage for stage in STAGES if stage in bundle.manifest.tolerances and stage not in reference]
+    if lost:
+        raise BundleError(f"{bundle.folder / golden.stages} lacks {', '.join(lost)}; export the bundle again")
     found = engine.stages(frame)
     return {
         stage: deviation(sample_stage(found[stage]), np.asarray(reference[stage], np.float32))

@@ -55,7 +55,7 @@ def roc(judged: Sequence[Judged], threshold: float) -> bytes | None:
         return None
     scores = np.array([item.prediction.raw_score for item in judged])
     false_rate, true_rate, _ = roc_curve(truth, scores)
-    figure = _figure(width=4.2)
+    figure = _figure(width=3.5)
     axes = figure.add_subplot()
     axes.plot(false_rate, true_rate, color=_DEFECT)
     axes.plot(
@@ -98,11 +98,11 @@ def _scores(judged: Sequence[Judged], *, defective: bool) -> NDArray[np.float64]
     return np.array([item.prediction.raw_score for item in judged if item.is_defective == defective])
 
 
-def _figure(*, width: float = 7.2) -> "Figure":
+def _figure(*, width: float = 5.9) -> "Figure":
     """Return an empty figure that needs no display and no global state."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, 3.6), layout="constrained")
+    return Figure(figsize=(width, 3.3), layout="constrained")
 
 
 def _png(figure: "Figure") -> bytes:

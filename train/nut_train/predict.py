@@ -51,9 +51,14 @@ class Prediction:
 
 
 def picture_tensor(frame: NDArray[np.uint8]) -> torch.Tensor:
-    """Return a BGR uint8 `[H, W, 3]` frame as anomalib reads pictures: RGB float32 `[3, H, W]`, 0..1."""
+    """Return a BGR uint8 `[H, W, 3]` frame as anomalib reads pictures: RGB float32 `[3, H, W]`, 0..1.
+
+    Scaled by the function that anomalib calls: a division by 255 would differ in the last bit.
+    """
+    from torchvision.transforms.v2.functional import to_dtype
+
     rgb = torch.from_numpy(np.ascontiguousarray(frame[:, :, ::-1])).permute(2, 0, 1)
-    return rgb.to(torch.float32) / 255
+    return to_dtype(rgb, torch.float32, scale=True)
 
 
 class PictureDataset(Dataset):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nut_dataset.layout import Dataset, fingerprint, open_dataset
+from nut_dataset.layout import Dataset, fingerprint, list_dataset, open_dataset
 from nut_dataset.progress import Progress, no_progress
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.errors import InputError
@@ -169,7 +169,7 @@ def evaluate_run(
 
     Args:
         run: A finished run.
-        root: The data set; test pictures that repeat its own training pictures, or those the run was trained
+        root: The data set, of which only `test` is needed; test pictures that repeat its own training pictures, or those the run was trained
             on where these are still there, are left out.
         out: The folder to write.
         device: `auto`, `cpu` or `cuda`.
@@ -184,7 +184,11 @@ def evaluate_run(
         OutputError: If `out` exists or cannot be written.
     """
     with new_folder(out, overwrite=overwrite) as folder:
-        dataset = open_dataset(root)
+        dataset = list_dataset(root)
+        if not dataset.test_good and not dataset.defective:
+            raise InputError(
+                f"{dataset.root / 'test'} holds no pictures; put them in test/good and test/<kind of defect>"
+            )
         trained = Path(run.record["dataset"]["path"]) / "train" / "good"
         seen = [*dataset.train_good, *(list_pictures(trained) if trained.is_dir() else ())]
         evaluation = evaluate(run.load(), dataset, seen=seen, device=device, progress=progress)

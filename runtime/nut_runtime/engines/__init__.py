@@ -63,9 +63,13 @@ def load_engine(bundle: Bundle, name: str | None = None, *, threads: int | None 
 
     Raises:
         InputError: If the name is unknown or the number of threads is under one.
-        EngineError: If the engine is not installed or does not load the model.
+        EngineError: If the engine is not installed, is broken or does not load the model.
         BundleError: If the bundle has no model for it.
     """
     if threads is not None and threads < 1:
         raise InputError(f"{threads} threads, expected at least 1")
-    return ENGINES[choose_engine(name)](bundle, threads)
+    chosen = choose_engine(name)
+    try:
+        return ENGINES[chosen](bundle, threads)
+    except ImportError as error:
+        raise EngineError(f"{chosen} is installed but does not load ({error}); install it again") from error

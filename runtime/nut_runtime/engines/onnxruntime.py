@@ -27,6 +27,7 @@ class OnnxRuntimeEngine:
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         if bundle.manifest.precision not in PRECISIONS:
             raise EngineError(f"precision {bundle.manifest.precision!r} of the bundle is unknown; update nut-runtime")
+        onnxruntime.disable_telemetry_events()  # its Windows builds have some
         self.version = str(onnxruntime.__version__)
         self._path = bundle.model_path(self.name)
         self._threads = threads

@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.contract import INPUT, OUTPUTS, STAGES
 from nut_runtime.engines.base import PRECISIONS, EngineResult, to_result
+from nut_runtime.engines.no_telemetry import import_openvino
 from nut_runtime.errors import EngineError
 
 __all__ = ["OpenVinoEngine"]
@@ -27,6 +27,7 @@ class OpenVinoEngine:
         precision = bundle.manifest.precision
         if precision not in PRECISIONS:
             raise EngineError(f"precision {precision!r} of the bundle is unknown; update nut-runtime")
+        openvino = import_openvino()
         self.version = str(openvino.__version__)
         self._path = bundle.model_path(self.name)
         self._config: dict[str, Any] = {

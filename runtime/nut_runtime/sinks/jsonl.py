@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,8 +27,9 @@ class JsonlSink:
 
     def __init__(self, path: str) -> None:
         self._name = "standard output" if path == "-" else path
-        self._file: IO[bytes] = sys.stdout.buffer if path == "-" else _open(Path(path))
+        self._file: IO[bytes] = _standard_output() if path == "-" else _open(Path(path))
         self._closes = path != "-"
+        self._can_cut = self._closes and self._file.seekable()
 
     def write(self, record: dict[str, Any]) -> None:
         """Write one record.
@@ -35,10 +37,17 @@ class JsonlSink:
         Raises:
             OutputError: If the disk is full or the reader of the pipe has gone.
         """
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        start = self._file.seek(0, os.SEEK_END) if self._can_cut else 0
         try:
-            self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+            left = memoryview(line)
+            while left:  # the file has no buffer, and an unbuffered write may take only a part
+                left = left[self._file.write(left) :]
             self._file.flush()
         except OSError as error:
+            if self._can_cut:
+                with suppress(OSError):
+                    self._file.truncate(start)  # no half a line on a full disk
             raise OutputError(f"cannot write to {self._name}: {error.strerror or error}") from error
 
     def close(self) -> None:
@@ -47,15 +56,23 @@ class JsonlSink:
             self._file.close()
 
 
+def _standard_output() -> IO[bytes]:
+    """Return standard output, which a service may have been started without."""
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; give a file with --output")
+    return sys.stdout.buffer
+
+
 def _open(path: Path) -> IO[bytes]:
     """Open a file to append to, after cutting off half a line at its end."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab+")
-        size = file.seek(0, os.SEEK_END)
-        end = _last_newline(file, size)
-        if end != size:
-            file.truncate(end)
+        file = path.open("ab+", buffering=0)
+        if file.seekable():  # a pipe or a terminal is not
+            size = file.seek(0, os.SEEK_END)
+            end = _last_newline(file, size)
+            if end != size:
+                file.truncate(end)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     return file

@@ -1,6 +1,7 @@
 """Pictures with heat map and verdict, saved to a folder."""
 
 import re
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class OverlaySink:
         policy: Which parts to save.
 
     Raises:
-        OutputError: If the folder cannot be made.
+        OutputError: If the folder cannot be made or written to.
     """
 
     def __init__(self, folder: Path, policy: SavePolicy) -> None:
@@ -40,6 +41,12 @@ class OverlaySink:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+        try:
+            # Tried now, for the first reject may come at 3 a.m.
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise OutputError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
 
     def save(self, frame: Frame, verdict: Verdict, sequence: int) -> Path | None:
         """Draw and save one part's picture if the policy wants it; return its path.

@@ -1,0 +1,176 @@
+"""manifest.json is read strictly: whatever is wrong with it is one BundleError."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from nut_runtime.errors import BundleError
+from nut_runtime.manifest import SCHEMA, FileEntry, GoldenFrame, Manifest
+from nut_runtime.scoring import OperatingPoint, Scale
+
+DIGEST = "0123456789abcdef" * 4
+MANIFEST = Manifest(
+    bundle_id="nut-0123456789ab",
+    name="nut",
+    created="2026-01-02T03:04:05+00:00",
+    precision="fp32",
+    input_height_px=128,
+    input_width_px=96,
+    point=OperatingPoint(
+        image=Scale(threshold=35.7, minimum=0.0, maximum=71.3), pixel=Scale(threshold=1 / 3, minimum=0.0, maximum=65.8)
+    ),
+    files={
+        path: FileEntry(sha256=DIGEST, size_bytes=7)
+        for path in ("model.onnx", "model.xml", "model.bin", "golden/00.png", "golden/00.npz")
+    },
+    models={"onnxruntime": "model.onnx", "openvino": "model.xml"},
+    golden=(
+        GoldenFrame(
+            picture="golden/00.png", stages="golden/00.npz", raw_score=28.3, pred_score=0.4, is_defective=False
+        ),
+    ),
+    tolerances={"stage/pixels": 1e-4, "raw_score": 1e-4},
+    parity={"openvino": {"flips": 0, "max_d_score": 4e-7}},
+    provenance={"backbone": {"name": "resnet18"}, "notes": None},
+)
+
+
+@pytest.fixture
+def data() -> dict[str, Any]:
+    """The manifest as plain types, to alter."""
+    return copy.deepcopy(MANIFEST.to_json())
+
+
+def test_what_is_written_is_read_back():
+    assert Manifest.parse(json.dumps(MANIFEST.to_json())) == MANIFEST
+
+
+def test_a_field_that_a_later_version_adds_is_passed_over(data):
+    assert Manifest.parse(json.dumps(data | {"colour": "blue"})) == MANIFEST
+
+
+def test_a_newer_schema_is_refused_and_says_to_update(data):
+    data = {"schema": SCHEMA + 1, "everything": "else changed"}
+    with pytest.raises(BundleError, match=rf"schema {SCHEMA + 1}, .* up to {SCHEMA}; update nut-runtime"):
+        Manifest.parse(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"{", id="cut-off"),
+        pytest.param(b"\xff\xfe\x00", id="binary"),
+        pytest.param(b"[" * 100_000, id="too-deep"),
+    ],
+)
+def test_what_is_not_json_is_refused(text):
+    with pytest.raises(BundleError, match="is not JSON"):
+        Manifest.parse(text)
+
+
+@pytest.mark.parametrize("text", ["1", "null", "[]", "{}", '{"schema": "1"}', '{"schema": true}', '{"schema": 0}'])
+def test_json_that_is_no_manifest_is_refused(text):
+    with pytest.raises(BundleError, match="has no schema number"):
+        Manifest.parse(text)
+
+
+@pytest.mark.parametrize("key", [key for key in MANIFEST.to_json() if key != "schema"])
+def test_a_missing_key_is_named(data, key):
+    del data[key]
+    with pytest.raises(BundleError, match=f"incomplete: '{key}' is missing"):
+        Manifest.parse(json.dumps(data))
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the way to every value in nested dicts and lists."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    below = [place for key, part in inner for place in places(part, (*path, key))]
+    return [path, *below] if path else below
+
+
+def test_no_altered_value_raises_anything_but_a_bundle_error(data):
+    refused = 0
+    for *way, last in places(data):
+        for value in (None, "x", [], {}, -1, 0, True, 1e400, float("nan"), 10**400):
+            altered = copy.deepcopy(data)
+            inner: Any = altered
+            for key in way:
+                inner = inner[key]
+            inner[last] = value
+            try:
+                Manifest.parse(json.dumps(altered))
+            except BundleError as error:
+                refused += 1
+                assert "\n" not in str(error)  # noqa: PT017
+    assert refused > 200  # so that the loop is seen to alter something
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../x",
+        "golden/../../x",
+        "/etc/passwd",
+        "a\\b",
+        "C:x",
+        "C:/x",
+        "//host/x",
+        "golden//x",
+        "./x",
+        "golden/.hidden",
+        "",
+        "a\0b",
+        "a\n",
+        "~/x",
+        "x/",
+    ],
+)
+def test_a_path_that_is_not_plain_is_refused(data, path):
+    data["files"][path] = data["files"]["model.bin"]
+    with pytest.raises(BundleError, match="not a plain path inside the bundle"):
+        Manifest.parse(json.dumps(data))
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 63, "0" * 65, "G" * 64, DIGEST.upper()])
+def test_something_else_than_a_digest_is_refused(data, digest):
+    data["files"]["model.bin"]["sha256"] = digest
+    with pytest.raises(BundleError, match=r"no valid SHA-256 for model\.bin"):
+        Manifest.parse(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        pytest.param(lambda data: data["models"].update(openvino="other.xml"), id="model"),
+        pytest.param(lambda data: data["models"].update(openvino="/etc/passwd"), id="model-outside"),
+        pytest.param(lambda data: data["golden"]["frames"][0].update(picture="other.png"), id="picture"),
+        pytest.param(lambda data: data["golden"]["frames"][0].update(stages="../00.npz"), id="stages"),
+    ],
+)
+def test_a_file_that_is_used_must_be_among_those_with_a_digest(data, alter):
+    alter(data)
+    with pytest.raises(BundleError, match="is not among its files"):
+        Manifest.parse(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("alter", "message"),
+    [
+        pytest.param(lambda data: data.update(input_px=[0, 96]), "input size", id="size"),
+        pytest.param(lambda data: data.update(models={}), "names no model", id="no-model"),
+        pytest.param(
+            lambda data: data["golden"]["tolerances"].update(raw_score=float("inf")), "tolerance inf", id="infinite"
+        ),
+        pytest.param(lambda data: data["golden"]["tolerances"].update(raw_score=float("nan")), "tolerance", id="nan"),
+        pytest.param(
+            lambda data: data["operating_point"]["image"].update(threshold=float("nan")), "finite", id="threshold"
+        ),
+    ],
+)
+def test_a_number_that_would_let_everything_pass_is_refused(data, alter, message):
+    alter(data)
+    with pytest.raises(BundleError, match=message):
+        Manifest.parse(json.dumps(data))
