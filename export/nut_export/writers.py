@@ -51,7 +51,8 @@ def write_models(model: onnx.ModelProto, folder: Path, info: Mapping[str, str]) 
         model.metadata_props.add(key=f"model_info {key}", value=value)
     path = folder / ONNX_FILE
     onnx.save(model, str(path))
-    converted = openvino.convert_model(str(path))
+    # read_model, not convert_model: the latter folds the bank's slices into copies and the file is twice as large
+    converted = openvino.Core().read_model(str(path))
     for key, value in info.items():
         converted.set_rt_info(value, ["model_info", key])
     # compress_to_fp16 is on by default and would move every score
