@@ -53,7 +53,7 @@ def bench(
 
     hush_libraries()
     from nut_benchmarks.bench import BenchConfig, run_bench
-    from nut_benchmarks.report import bench_table
+    from nut_benchmarks.report import bench_table, bench_title
 
     beside = bundle.resolve().parent / "run"
     if run_folder is None and beside.is_dir():
@@ -65,6 +65,7 @@ def bench(
         found = run_bench(
             bundle, dataset, out, run_folder=run_folder, config=config, overwrite=force, progress=progress
         )
+    click.echo(bench_title(found))
     Console().print(bench_table(found))
     click.echo(f"machine {found.machine.cpu}, {found.machine.cores} cores, {' '.join(found.machine.instruction_sets)}")
     click.echo(f"results {out / 'results.json'}\ntable   {out / 'bench.md'}\nfigure  {out / 'bench.png'}")
@@ -105,7 +106,7 @@ def demo(data: Path | None, out: Path, train: int, good: int, defects: int, seed
 
     hush_libraries()
     from nut_benchmarks.demo import DemoConfig, run_demo
-    from nut_benchmarks.report import bench_table
+    from nut_benchmarks.report import bench_table, bench_title
     from nut_dataset.render import report_lines
     from nut_train.cli import print_training
 
@@ -124,6 +125,7 @@ def demo(data: Path | None, out: Path, train: int, good: int, defects: int, seed
     print_training(done.run.record)
     console = Console()
     console.print()
+    click.echo(bench_title(done.bench))
     console.print(bench_table(done.bench))
     click.echo(
         f"\nreport    {out / 'run' / 'report.html'}\nproof     {out / 'bundle' / 'parity.html'}"

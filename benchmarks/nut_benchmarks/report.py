@@ -12,7 +12,7 @@ from nut_runtime.atomic import write_bytes, write_text
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["COLUMNS", "bench_markdown", "bench_rows", "bench_table", "write_bench_report"]
+__all__ = ["COLUMNS", "bench_markdown", "bench_rows", "bench_table", "bench_title", "write_bench_report"]
 
 _WRAP: dict[str, Any] = {"width": 118, "subsequent_indent": "  ", "break_on_hyphens": False}
 
@@ -35,6 +35,11 @@ COLUMNS = (
     "max |d map|",
     "mask IoU",
 )
+
+
+def bench_title(bench: Bench) -> str:
+    """Return what was measured, in one line."""
+    return f"{bench.model}; {bench.dataset}; {bench.threads} threads"
 
 
 def bench_rows(bench: Bench) -> list[list[str]]:
@@ -77,7 +82,7 @@ def bench_table(bench: Bench) -> "Table":
     from rich.table import Table
 
     rows = bench_rows(bench)
-    table = Table(title=f"{bench.model}; {bench.dataset}; {bench.threads} threads", title_justify="left", box=None)
+    table = Table(box=None)
     table.add_column("")
     for row in rows:
         table.add_column(row[0], justify="right")

@@ -66,4 +66,6 @@ def export_features(
             verbose=False,
         )
     prefixed = add_prefix(program.model_proto, "features/", rename_inputs=False, rename_outputs=False)
+    for node in prefixed.graph.node:
+        del node.metadata_props[:]  # stack traces with this machine's paths
     return prefixed, (int(finest.shape[-2]), int(finest.shape[-1]))

@@ -29,11 +29,13 @@ class SearchBank:
         mean: The bank's mean, float32 (D,).
         rows: The bank with the mean subtracted, float32 (M, D).
         neighbours: For each row the numbers of its nearest rows, itself first, int64 (M, k).
+        is_weighed: Whether the image score is weighed by them; a k of 1 turns that off.
     """
 
     mean: NDArray[np.float32]
     rows: NDArray[np.float32]
     neighbours: NDArray[np.int64]
+    is_weighed: bool
 
 
 def prepare_bank(bank: NDArray[np.float32], neighbours: int) -> SearchBank:
@@ -55,7 +57,9 @@ def prepare_bank(bank: NDArray[np.float32], neighbours: int) -> SearchBank:
         nearest = np.argpartition(squared, count - 1, axis=1)[:, :count]
         order = np.argsort(np.take_along_axis(squared, nearest, axis=1), axis=1, kind="stable")
         table[block] = np.take_along_axis(nearest, order, axis=1)
-    return SearchBank(mean=mean.astype(np.float32), rows=rows.astype(np.float32), neighbours=table)
+    return SearchBank(
+        mean=mean.astype(np.float32), rows=rows.astype(np.float32), neighbours=table, is_weighed=neighbours > 1
+    )
 
 
 def add_nearest(graph: GraphBuilder, embedding: str, bank: SearchBank, *, name: str) -> tuple[str, str]:
@@ -131,7 +135,7 @@ def add_image_score(
     support = graph.op("Gather", rows, numbers, axis=0)  # (k, D)
     support_distances = _distance(graph, support, patch)  # (k,), m* first
     score = graph.op("Slice", support_distances, graph.constant([0]), graph.constant([1]))
-    if bank.neighbours.shape[1] == 1:
+    if not bank.is_weighed:
         return graph.op("Identity", score, name=name)
     share = graph.op("Slice", graph.op("Softmax", support_distances, axis=0), graph.constant([0]), graph.constant([1]))
     weight = graph.op("Sub", graph.constant(np.float32(1)), share)

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx
 
+from nut_runtime.engines.no_telemetry import import_openvino
 from nut_runtime.scoring import OperatingPoint
 
 __all__ = ["ONNX_FILE", "OPENVINO_FILE", "model_info", "write_models"]
@@ -44,8 +45,7 @@ def write_models(model: onnx.ModelProto, folder: Path, info: Mapping[str, str]) 
     Returns:
         The model file of each engine, by engine name.
     """
-    import openvino
-
+    openvino = import_openvino()
     del model.metadata_props[:]
     for key, value in info.items():
         model.metadata_props.add(key=f"model_info {key}", value=value)

@@ -1,6 +1,9 @@
 """A bundle on disk: all that the edge needs, checked before anything in it is used."""
 
 import hashlib
+import io
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +60,10 @@ class Bundle:
             BundleError: If the file is broken; pickled content is refused.
         """
         try:
-            with np.load(self.folder / frame.stages, allow_pickle=False) as arrays:
+            content = io.BytesIO((self.folder / frame.stages).read_bytes())
+            with np.load(content, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
+        except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
             raise BundleError(f"{self.folder / frame.stages} cannot be read: {error}") from error
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,17 +117,21 @@ def _judge(
     started = time.perf_counter()
     verdict = inspector.inspect(frame.picture)
     judged_ms = (time.perf_counter() - started) * 1e3
-    picture = overlays.save(frame, verdict, sequence) if overlays is not None else None
-    if records is not None:
-        record = to_record(
-            verdict,
-            sequence=sequence,
-            source=frame.source,
-            timestamp=frame.timestamp,
-            picture=None if picture is None else str(picture),
-        )
-        record["ms"] = {"capture": round(frame.capture_ms, 3), **record["ms"]}
-        records.write(record)
+    picture: Path | None = None
+    try:
+        picture = overlays.save(frame, verdict, sequence) if overlays is not None else None
+    finally:
+        # A picture that cannot be saved ends the run, but not before the verdict it belongs to is told.
+        if records is not None:
+            record = to_record(
+                verdict,
+                sequence=sequence,
+                source=frame.source,
+                timestamp=frame.timestamp,
+                picture=None if picture is None else str(picture),
+            )
+            record["ms"] = {"capture": round(frame.capture_ms, 3), **record["ms"]}
+            records.write(record)
     summary.parts += 1
     summary.rejects += verdict.is_defective
     summary.latencies_ms.append(judged_ms)

@@ -113,8 +113,8 @@ def test_the_size_and_digest_are_those_of_the_whole_file(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"abc" * 1_000_000)  # more than one block
     entry = file_entry(path)
-    # sha256sum of the same bytes.
-    assert entry.sha256 == "1b0e6d4d45b05ef7ad1a2b7ed35bcb1c0a0a9cd0ad8d6a6f5d8b1d1a7bbba5f4" or len(entry.sha256) == 64
+    # What sha256sum says of the same bytes.
+    assert entry.sha256 == "f4096a131e7e6ebfa7a512b5c299e13b065df34d15624ee1202ab394cc4d7e90"
     assert entry.size_bytes == 3_000_000
 
 
@@ -152,5 +152,5 @@ def test_golden_tensors_that_are_broken_or_pickled_are_refused(copy, content):
 def test_a_golden_picture_that_is_broken_is_a_bundle_error(copy):
     bundle = open_bundle(copy)
     (copy / "golden/00.png").write_bytes(b"gone since")
-    with pytest.raises(BundleError, match="golden frame of the bundle: .*not a picture"):
+    with pytest.raises(BundleError, match=r"golden frame of the bundle: .*not a picture"):
         bundle.golden_frame(bundle.manifest.golden[0])

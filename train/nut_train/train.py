@@ -169,8 +169,8 @@ def evaluate_run(
 
     Args:
         run: A finished run.
-        root: The data set, of which only `test` is needed; test pictures that repeat its own training pictures, or those the run was trained
-            on where these are still there, are left out.
+        root: The data set, of which only `test` is needed; test pictures that repeat its own training pictures,
+            or those the run was trained on where these are still there, are left out.
         out: The folder to write.
         device: `auto`, `cpu` or `cuda`.
         overwrite: Replace an older folder.
@@ -186,9 +186,7 @@ def evaluate_run(
     with new_folder(out, overwrite=overwrite) as folder:
         dataset = list_dataset(root)
         if not dataset.test_good and not dataset.defective:
-            raise InputError(
-                f"{dataset.root / 'test'} holds no pictures; put them in test/good and test/<kind of defect>"
-            )
+            raise InputError(f"{dataset.root / 'test'} holds no pictures; put them in test/good and test/<kind>")
         trained = Path(run.record["dataset"]["path"]) / "train" / "good"
         seen = [*dataset.train_good, *(list_pictures(trained) if trained.is_dir() else ())]
         evaluation = evaluate(run.load(), dataset, seen=seen, device=device, progress=progress)

@@ -43,7 +43,7 @@ class OpenVinoEngine:
 
     @property
     def precision(self) -> str:
-        """What the compiled model says: `float` is float32."""
+        """What the compiled model says: `f32`, in OpenVINO's spelling."""
         return str(self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
     def infer(self, frame: NDArray[np.uint8]) -> EngineResult:

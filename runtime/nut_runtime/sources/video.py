@@ -31,7 +31,9 @@ class VideoSource:
         if not path.is_file():
             raise InputError(f"{path} does not exist")
         self._path = path
-        self._video = cv2.VideoCapture(str(path))
+        # One decoder where there is a choice: the others print to stderr about broken files.
+        has_ffmpeg = cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG)
+        self._video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if has_ffmpeg else cv2.CAP_ANY)
         if not self._video.isOpened():
             raise SourceError(f"{path} cannot be opened as a video; it is broken or of an unknown format")
         frames = int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -1,0 +1,100 @@
+"""Golden frames: spread over the scores, lossless, with the reference's own tensors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nut_dataset.layout import open_dataset
+from nut_export.golden import choose_golden, reference_stages
+from nut_runtime.bundle import open_bundle
+from nut_runtime.contract import STAGE_DISTANCES, STAGE_EMBEDDING, STAGE_PIXELS
+from nut_runtime.pictures import read_picture, write_picture
+from nut_runtime.selftest import sample_stage
+from nut_train.predict import Prediction, predict
+from nut_train.run import open_run
+
+
+@pytest.fixture(scope="module")
+def model(run_folder):
+    return open_run(run_folder).load()
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_folder):
+    return open_bundle(bundle_folder)
+
+
+def _prediction(path: Path, score: float) -> Prediction:
+    empty = np.zeros((2, 2), np.float32)
+    return Prediction(
+        path=path,
+        raw_score=score,
+        raw_map=empty,
+        pred_score=score,
+        pred_label=False,
+        anomaly_map=empty,
+        pred_mask=empty > 0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        pytest.param([3, 1, 2, 5, 4], [1, 3, 5], id="lowest-middle-highest"),
+        pytest.param([2, 1], [1, 2], id="fewer-than-asked-for"),
+        pytest.param([1], [1], id="one"),
+    ],
+)
+def test_golden_frames_spread_from_the_lowest_to_the_highest_score(tmp_path, scores, chosen):
+    path = tmp_path / "x.png"
+    write_picture(path, np.zeros((16, 16, 3), np.uint8))
+    found = choose_golden([_prediction(path, score) for score in scores])
+    assert [one.raw_score for one in found] == chosen
+
+
+def test_a_frame_that_would_outweigh_the_model_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr("nut_export.golden._LARGEST_PIXELS", 400)
+    for side in (16, 24):
+        write_picture(tmp_path / f"{side}.png", np.zeros((side, side, 3), np.uint8))
+    predictions = [_prediction(tmp_path / "24.png", 9.0), _prediction(tmp_path / "16.png", 1.0)]
+    assert [one.path.name for one in choose_golden(predictions)] == ["16.png"]
+    assert [one.path.name for one in choose_golden(predictions[:1])] == ["24.png"]  # better one than none
+
+
+def test_the_frames_in_the_bundle_are_pictures_of_the_data_set_to_the_bit(bundle, nuts):
+    frames = [read_picture(path) for path in open_dataset(nuts).files]
+    assert len(bundle.manifest.golden) == 3
+    for golden in bundle.manifest.golden:
+        found = bundle.golden_frame(golden)
+        assert any(np.array_equal(found, frame) for frame in frames)
+
+
+def test_the_scores_in_the_manifest_are_anomalibs_for_those_frames(bundle, model):
+    found: list[Prediction] = []
+    predict(model, [bundle.folder / one.picture for one in bundle.manifest.golden], found.append, device="cpu")
+    for golden, prediction in zip(bundle.manifest.golden, found, strict=True):
+        assert golden.raw_score == prediction.raw_score
+        assert golden.pred_score == prediction.pred_score
+        assert golden.is_defective == prediction.pred_label
+
+
+def test_the_stages_are_those_that_anomalib_goes_through(model, nuts):
+    frame = read_picture(open_dataset(nuts).test_good[0])
+    stages = reference_stages(model, frame)
+    assert stages[STAGE_PIXELS].shape == (1, 3, 128, 96)
+    assert stages[STAGE_EMBEDDING].shape == (16 * 12, 152)
+    with torch.no_grad():
+        whole = model.model(torch.from_numpy(stages[STAGE_PIXELS]))
+    spread = model.model.anomaly_map_generator(
+        torch.from_numpy(stages[STAGE_DISTANCES]).reshape(1, 1, 16, 12), torch.Size((128, 96))
+    )
+    assert torch.equal(spread, whole.anomaly_map)
+
+
+def test_the_tensors_kept_are_samples_of_those_stages(bundle, model):
+    for golden in bundle.manifest.golden:
+        kept = bundle.golden_stages(golden)
+        for name, tensor in reference_stages(model, bundle.golden_frame(golden)).items():
+            assert np.array_equal(kept[name], sample_stage(tensor))

@@ -1,0 +1,235 @@
+"""Both engines give what the reference gave, at the pinned precision."""
+
+import importlib.util
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nut_runtime.bundle import Bundle, open_bundle
+from nut_runtime.contract import STAGES
+from nut_runtime.engines import ENGINES, available_engines, choose_engine, load_engine
+from nut_runtime.errors import BundleError, EngineError, InputError
+from nut_runtime.pictures import read_picture
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_folder) -> Bundle:
+    return open_bundle(bundle_folder)
+
+
+@pytest.fixture(scope="module", params=list(ENGINES))
+def engine(request, bundle):
+    return load_engine(bundle, request.param)
+
+
+def test_scores_are_those_of_the_reference(engine, bundle):
+    for golden in bundle.manifest.golden:
+        result = engine.infer(bundle.golden_frame(golden))
+        # DESIGN.md lets an fp32 bundle move the normalised score by 1e-3; here it is one picture at its size
+        # in float32, where 1e-5 is some hundred times what the export sees (4e-7).
+        assert result.pred_score == pytest.approx(golden.pred_score, abs=1e-5)
+        assert result.raw_score == pytest.approx(golden.raw_score, rel=1e-5)
+        assert result.pred_label is golden.is_defective
+
+
+def test_the_inner_tensors_are_those_of_the_reference(engine, bundle):
+    from nut_runtime.selftest import deviation, sample_stage
+
+    golden = bundle.manifest.golden[0]
+    reference = bundle.golden_stages(golden)
+    found = engine.stages(bundle.golden_frame(golden))
+    assert set(found) == set(STAGES)
+    for stage in STAGES:
+        # Float32 sums in another order; the export's own tolerance is at least 1e-4 as well.
+        assert deviation(sample_stage(found[stage]), reference[stage]) < 1e-4
+
+
+def test_the_precision_that_is_read_back_is_float32(engine):
+    assert engine.precision in {"float32", "f32"}  # each engine's own spelling
+
+
+@pytest.mark.parametrize("size", [(8, 8), (37, 211), (480, 640)])
+def test_a_frame_of_any_size_gives_maps_of_the_models_size(engine, bundle, size):
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    result = engine.infer(frame)
+    expected = (bundle.manifest.input_height_px, bundle.manifest.input_width_px)
+    assert result.anomaly_map.shape == result.pred_mask.shape == expected
+    assert (result.anomaly_map.dtype, result.pred_mask.dtype) == (np.float32, np.bool_)
+    assert 0 <= result.anomaly_map.min() <= result.anomaly_map.max() <= 1
+    np.testing.assert_array_equal(result.pred_mask, result.anomaly_map > 0.5)
+    assert np.isfinite(result.raw_score)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (37, 211), (480, 640)])
+def test_the_engines_agree_on_a_frame_of_any_size(bundle, size):
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    first, second = (load_engine(bundle, name).infer(frame) for name in ENGINES)
+    # Two engines sum in different orders; float32 has 1e-7 a sum, and the backbone has some 50 of them.
+    assert first.raw_score == pytest.approx(second.raw_score, rel=1e-5)
+    np.testing.assert_allclose(first.anomaly_map, second.anomaly_map, atol=1e-5)
+
+
+def test_a_result_is_not_overwritten_by_the_next_frame(engine, bundle):
+    first = engine.infer(bundle.golden_frame(bundle.manifest.golden[0]))
+    kept = first.anomaly_map.copy()
+    engine.infer(np.zeros((64, 64, 3), np.uint8))
+    np.testing.assert_array_equal(first.anomaly_map, kept)
+
+
+def test_a_frame_that_is_a_view_is_judged_as_its_copy(engine, bundle):
+    frame = bundle.golden_frame(bundle.manifest.golden[-1])
+    mirrored = frame[:, ::-1]
+    assert engine.infer(mirrored).raw_score == engine.infer(mirrored.copy()).raw_score
+
+
+def test_one_thread_gives_the_same_verdict(bundle, engine):
+    golden = bundle.manifest.golden[-1]
+    result = load_engine(bundle, engine.name, threads=1).infer(bundle.golden_frame(golden))
+    # Threads split sums differently; see above.
+    assert result.raw_score == pytest.approx(golden.raw_score, rel=1e-5)
+
+
+def test_an_unknown_engine_is_refused_with_the_known_ones(bundle):
+    with pytest.raises(InputError, match="unknown engine 'tensorrt', expected one of openvino, onnxruntime"):
+        load_engine(bundle, "tensorrt")
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_less_than_one_thread_is_refused(bundle, threads):
+    with pytest.raises(InputError, match="expected at least 1"):
+        load_engine(bundle, threads=threads)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Make it look as if only these engines were installed."""
+
+    def only(*names: str) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in names else None)
+
+    return only
+
+
+def test_openvino_is_preferred_and_onnxruntime_the_fallback(installed):
+    installed("openvino", "onnxruntime")
+    assert (available_engines(), choose_engine(None)) == (("openvino", "onnxruntime"), "openvino")
+    installed("onnxruntime")
+    assert choose_engine(None) == "onnxruntime"
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_an_engine_that_is_not_installed_says_how_to_install_it(installed, bundle, name):
+    installed()
+    with pytest.raises(EngineError, match=rf"{name} is not installed; run: pip install 'nut-runtime\[{name}\]'"):
+        load_engine(bundle, name)
+
+
+def test_no_engine_at_all_says_how_to_install_one(installed, bundle):
+    installed()
+    with pytest.raises(EngineError, match=r"no inference engine is installed; run: pip install 'nut-runtime"):
+        load_engine(bundle)
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_an_engine_that_is_installed_but_broken_is_one_line(monkeypatch, bundle, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"nut_runtime.engines.{name}", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
+    with pytest.raises(EngineError, match=f"{name} is installed but does not load"):
+        load_engine(bundle, name)
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_a_precision_that_this_version_cannot_pin_is_refused(bundle, name):
+    future = replace(bundle, manifest=replace(bundle.manifest, precision="fp4"))
+    with pytest.raises(EngineError, match="precision 'fp4' of the bundle is unknown; update nut-runtime"):
+        load_engine(future, name)
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_a_file_that_is_no_model_is_refused_in_one_line(bundle, tmp_path, name):
+    for path in bundle.manifest.models.values():
+        (tmp_path / path).write_bytes(b"no model")
+    with pytest.raises(EngineError, match=f"{name} cannot load .*{tmp_path.name}") as caught:
+        load_engine(replace(bundle, folder=tmp_path), name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_a_bundle_without_a_model_for_the_engine_is_refused(bundle, name):
+    models = {other: path for other, path in bundle.manifest.models.items() if other != name}
+    with pytest.raises(BundleError, match=f"has no model for {name}"):
+        load_engine(replace(bundle, manifest=replace(bundle.manifest, models=models)), name)
+
+
+def test_a_frame_that_the_model_does_not_take_is_an_engine_error(engine):
+    with pytest.raises(EngineError, match=r"failed on a frame of shape \[20, 20\]") as caught:
+        engine.infer(np.zeros((20, 20), np.uint8))
+    assert "\n" not in str(caught.value)
+
+
+def test_outputs_added_by_bytes_are_those_onnx_would_add(bundle):
+    import onnx
+    import onnxruntime
+
+    from nut_runtime.engines.onnxruntime import with_outputs
+
+    path = bundle.model_path("onnxruntime")
+    model = onnx.load(path)
+    before = [output.name for output in model.graph.output]
+    added = onnx.load_from_string(with_outputs(path.read_bytes(), STAGES))
+    assert [output.name for output in added.graph.output] == [*before, *STAGES]
+    assert len(added.graph.node) == len(model.graph.node)
+    session = onnxruntime.InferenceSession(with_outputs(path.read_bytes(), STAGES[:1]))
+    frame = bundle.golden_frame(bundle.manifest.golden[0])
+    (pixels,) = session.run([STAGES[0]], {"image": frame[None]})
+    assert pixels.shape == (1, 3, bundle.manifest.input_height_px, bundle.manifest.input_width_px)
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 300, 20_000])
+def test_a_name_of_any_length_is_encoded(bundle, length):
+    import onnx
+
+    from nut_runtime.engines.onnxruntime import with_outputs
+
+    added = onnx.ModelProto.FromString(with_outputs(b"", ("x" * length,)))
+    assert [output.name for output in added.graph.output] == ["x" * length]
+
+
+def test_openvino_is_loaded_without_its_telemetry(bundle_folder):
+    program = (
+        "import sys; from nut_runtime import Inspector; Inspector(sys.argv[1], engine='openvino').warm_up();"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry')], 'openvino' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(bundle_folder)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[] True\n"
+
+
+def test_the_openvino_telemetry_would_be_loaded_otherwise():
+    program = "import sys, openvino; print('openvino_telemetry' in sys.modules)"
+    # HOME and a dead proxy: nothing is written to the user's settings and nothing leaves the machine.
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={"PATH": "", "HOME": "/nonexistent", "https_proxy": "http://127.0.0.1:9"},
+    )
+    assert done.stdout == "True\n", "OpenVINO dropped its telemetry: engines/no_telemetry.py can go"
+
+
+def test_the_pictures_of_the_data_set_get_the_label_of_the_reference(engine, bundle, nuts):
+    # Beside the golden frames, which chose themselves: each engine must say the same of every test picture.
+    other = load_engine(bundle, next(name for name in ENGINES if name != engine.name))
+    paths = sorted(Path(nuts, "test").rglob("*.png"))
+    assert len(paths) == 9
+    for path in paths:
+        frame = read_picture(path)
+        assert engine.infer(frame).pred_label == other.infer(frame).pred_label
