@@ -11,7 +11,7 @@ import pytest
 from nut_runtime import Inspector
 from nut_runtime.errors import EngineError, OutputError, PictureError, SourceError
 from nut_runtime.sinks import JsonlSink, OverlaySink, SavePolicy
-from nut_runtime.sources import Frame
+from nut_runtime.sources import Frame, PictureSource
 from nut_runtime.station import Summary, run_station
 
 # DESIGN.md, "Verdict record"; a change here breaks whoever reads the file and needs a new schema number.

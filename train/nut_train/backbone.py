@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -83,7 +84,7 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
     return float(red), float(green), float(blue)
 
 
-def _try_out(name: str, network: nn.Module, image_size: tuple[int, int]) -> None:
+def _try_out(name: str, network: Any, image_size: tuple[int, int]) -> None:
     """Pass a black picture through a feature extractor, to refuse what anomalib would fail on or mix up.
 
     Transformers take one size of picture only, or put the channels last, which anomalib would read as rows.
