@@ -239,3 +239,9 @@ def test_a_package_that_is_not_installed_is_not_found():
 
     assert module._installed(replace(PACKAGES[LITE0], module="no_such_package_at_all")) is None
     assert module._installed(replace(PACKAGES[LITE0], file="models/no-such-file.pth")) is None
+
+
+def test_the_packages_file_given_by_hand_is_mapped_too(lite0: Weights):
+    by_hand = find_weights(LITE0, str(module._installed(PACKAGES[LITE0])))
+    assert by_hand.tensors.keys() == lite0.tensors.keys()
+    assert by_hand.sha256 == lite0.sha256

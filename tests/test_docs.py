@@ -1,0 +1,70 @@
+"""What the docs show is run: code blocks as they stand, and links that lead somewhere."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
+
+
+def code_blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["onnxruntime", "openvino"])
+def test_the_ten_lines_without_our_runtime_judge_as_it_does(number: int, bundle_folder: Path, tmp_path: Path):
+    from nut_runtime import Inspector
+    from nut_runtime.pictures import read_picture
+
+    code = code_blocks(ROOT / "docs" / "export.md", "python")[number]
+    assert len(code.strip().splitlines()) <= 10
+    (tmp_path / "bundle").symlink_to(bundle_folder)
+    shutil.copy(bundle_folder / "golden" / "00.png", tmp_path / "part.png")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    label, score = done.stdout.split()
+    verdict = Inspector(bundle_folder).inspect(read_picture(tmp_path / "part.png"))
+    assert label == str(verdict.label)
+    # two engines sum float32 in different orders; DESIGN.md's fp32 tolerance
+    assert abs(float(score) - verdict.pred_score) <= 1e-3
+
+
+def test_the_library_example_of_the_runtime_page_runs(bundle_folder: Path, tmp_path: Path):
+    (code,) = code_blocks(ROOT / "docs" / "runtime.md", "python")
+    (tmp_path / "bundle").symlink_to(bundle_folder)
+    code = "import numpy as np\nframe = np.zeros((48, 64, 3), np.uint8)\n" + code
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] in {"good", "defect"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_in_the_docs_lead_to_files_that_exist(page: Path):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_options_named_in_the_docs_exist(page: Path):
+    from nut_benchmarks.cli import main as nut
+    from nut_runtime.cli import main as nut_runtime
+
+    known = {"--help", "--version", "--no-index", "--find-links", "--wheel-dir"}  # the last three are pip's
+    context = nut.make_context("nut", [], resilient_parsing=True)
+    groups = [(nut, context), (nut_runtime, nut_runtime.make_context("nut-runtime", [], resilient_parsing=True))]
+    while groups:
+        group, context = groups.pop()
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            known |= {option for parameter in command.params for option in parameter.opts}
+            if hasattr(command, "list_commands"):
+                groups.append((command, context))
+    found = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", page.read_text(encoding="utf-8")))
+    assert found <= known, f"{page.name}: {sorted(found - known)}"
