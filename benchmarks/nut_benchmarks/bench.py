@@ -26,7 +26,7 @@ from nut_runtime.pictures import read_picture
 from nut_train.predict import Prediction, predict
 from nut_train.run import Run, open_run, package_versions
 
-__all__ = ["Bench", "BenchConfig", "run_bench"]
+__all__ = ["Bench", "BenchConfig", "measure_in_process", "run_bench"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +158,7 @@ def run_bench(
         for done, engine in enumerate(engines):
             progress("timing engines", done, len(engines))
             source = run_folder if engine == PYTORCH and run_folder is not None else bundle_folder
-            timings[engine], results[engine] = _measure(engine, source, paths, frame, threads, config)
+            timings[engine], results[engine] = measure_in_process(engine, source, paths, frame, threads, config)
         progress("timing engines", len(engines), len(engines))
         parity = {} if run is None else _parity(run, bundle, dataset, paths, timings, results, progress)
         height, width = read_picture(frame).shape[:2]
@@ -205,10 +205,18 @@ def _middle_sized(paths: Sequence[Path]) -> Path:
     return sizes[len(sizes) // 2][1]
 
 
-def _measure(
+def measure_in_process(
     engine: str, model: Path, paths: Sequence[Path], frame: Path, threads: int, config: BenchConfig
 ) -> tuple[Timing, list[EngineResult]]:
-    """Run one engine in a process of its own.
+    """Time one engine in a process of its own, and return its results.
+
+    Args:
+        engine: What to measure, as `Job.engine`.
+        model: The run folder, bundle folder or ONNX file it loads.
+        paths: Pictures that are judged once each.
+        frame: The one that is judged again and again.
+        threads: Threads to compute with.
+        config: Warm-up and repeats.
 
     Raises:
         NutError: If that process fails; its last words are told.

@@ -1,19 +1,34 @@
 """`nut bench` and `nut demo`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nut_dataset.progress import progress_bars
 from nut_runtime.cli_errors import NutCommand
+from nut_runtime.errors import InputError
 
-__all__ = ["bench", "demo"]
+if TYPE_CHECKING:
+    from nut_benchmarks.bench import BenchConfig
+
+__all__ = ["CASE_NAMES", "bench", "demo"]
+
+CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose import takes seconds
 
 
 @click.command(cls=NutCommand)
-@click.option("--bundle", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The bundle to measure.")
+@click.option("--bundle", metavar="DIR", type=click.Path(path_type=Path), help="The bundle to measure.")
+@click.option("--dataset", metavar="DIR", type=click.Path(path_type=Path), help="Its test pictures are judged.")
 @click.option(
-    "--dataset", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Its test pictures are judged."
+    "--case",
+    "cases",
+    multiple=True,
+    type=click.Choice(CASE_NAMES),
+    help="Measure a case known by name against anomalib's own export instead; may be given again.",
+)
+@click.option(
+    "--bank-percent", type=float, default=10.0, show_default=True, help="Share of training patches in a case's bank."
 )
 @click.option(
     "--run",
@@ -22,19 +37,19 @@ __all__ = ["bench", "demo"]
     type=click.Path(path_type=Path),
     help="The run it came from; 'run' beside the bundle by default.",
 )
-@click.option(
-    "-o", "--output", "out", required=True, metavar="OUT", type=click.Path(path_type=Path), help="Folder to write."
-)
+@click.option("-o", "--output", "out", metavar="OUT", type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--threads", type=int, default=0, show_default="cores", help="Threads of every engine.")
 @click.option("--warm-up", type=int, default=10, show_default=True, metavar="N", help="Frames before the clock starts.")
 @click.option("--repeats", type=int, default=100, show_default=True, metavar="N", help="Timed frames.")
 @click.option("--pictures", type=int, default=200, show_default=True, metavar="N", help="Pictures compared at most.")
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 def bench(
-    bundle: Path,
-    dataset: Path,
+    bundle: Path | None,
+    dataset: Path | None,
+    cases: tuple[str, ...],
+    bank_percent: float,
     run_folder: Path | None,
-    out: Path,
+    out: Path | None,
     threads: int,
     warm_up: int,
     repeats: int,
@@ -46,6 +61,7 @@ def bench(
     \b
     nut bench --bundle bundle --run run --dataset nuts -o bench
     nut bench --bundle bundle --dataset nuts -o bench --threads 1 --repeats 300
+    nut bench --case wrn50 --case lite0 -o cases
     """
     from rich.console import Console
 
@@ -55,12 +71,19 @@ def bench(
     from nut_benchmarks.bench import BenchConfig, run_bench
     from nut_benchmarks.report import bench_table, bench_title
 
+    config = BenchConfig(threads=threads, warm_up=warm_up, repeats=repeats, pictures=pictures)
+    if out is None:
+        raise InputError("no folder to write to was given; add -o OUT")
+    if cases:
+        _bench_cases(cases, bank_percent, config, out, overwrite=force)
+        return
+    if bundle is None or dataset is None:
+        raise InputError("give a bundle and a data set (--bundle DIR --dataset DIR), or a case (--case NAME)")
     beside = bundle.resolve().parent / "run"
     if run_folder is None and beside.is_dir():
         run_folder = beside
     if run_folder is None:
         click.echo("note: without --run, anomalib in PyTorch and parity are left out", err=True)
-    config = BenchConfig(threads=threads, warm_up=warm_up, repeats=repeats, pictures=pictures)
     with progress_bars() as progress:
         found = run_bench(
             bundle, dataset, out, run_folder=run_folder, config=config, overwrite=force, progress=progress
@@ -69,6 +92,30 @@ def bench(
     Console().print(bench_table(found))
     click.echo(f"machine {found.machine.cpu}, {found.machine.cores} cores, {' '.join(found.machine.instruction_sets)}")
     click.echo(f"results {out / 'results.json'}\ntable   {out / 'bench.md'}\nfigure  {out / 'bench.png'}")
+
+
+def _bench_cases(
+    cases: tuple[str, ...], bank_percent: float, config: "BenchConfig", out: Path, *, overwrite: bool
+) -> None:
+    """Measure cases against anomalib's own export, and print and write their table."""
+    from rich.console import Console
+
+    from nut_benchmarks.cases import run_case
+    from nut_benchmarks.cases_report import case_table, write_cases
+    from nut_runtime.atomic import new_folder
+    from nut_runtime.machine import this_machine
+
+    machine = this_machine()
+    with new_folder(out, overwrite=overwrite) as folder, progress_bars() as progress:
+        results = [run_case(name, bank_percent=bank_percent, config=config, progress=progress) for name in cases]
+        write_cases(folder, results, machine, threads=config.threads or machine.cores)
+    for result in results:
+        click.echo(
+            f"{result.name}: bank {result.rows} x {result.width}, fp32, {config.threads or machine.cores} threads"
+        )
+        Console().print(case_table(result))
+    click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
+    click.echo(f"results {out / 'cases.json'}\ntable   {out / 'cases.md'}")
 
 
 @click.command(cls=NutCommand)

@@ -7,7 +7,7 @@ so each engine gets its own, and tells what it found in files that the job names
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.engines.base import EngineResult
+from nut_runtime.engines.no_telemetry import import_openvino
 from nut_runtime.pictures import read_picture
 
 __all__ = ["PYTORCH", "Job", "Timing", "load_judge", "run_job"]
 
 PYTORCH = "pytorch"
 """anomalib itself, in PyTorch eager mode."""
+
+ANOMALIB_PREFIX = "anomalib-"
+"""Before an engine's name: the graph that anomalib itself exported, in that engine."""
 
 Judge = Callable[[NDArray[np.uint8]], EngineResult]
 
@@ -31,8 +35,8 @@ class Job:
     """What one process measures.
 
     Attributes:
-        engine: `pytorch`, `onnxruntime` or `openvino`.
-        model: The run folder for PyTorch, the bundle folder for the engines.
+        engine: `pytorch`, `onnxruntime` or `openvino`, or one of the latter two after `anomalib-`.
+        model: The run folder for PyTorch, the bundle folder for the engines, anomalib's ONNX file for its own graph.
         pictures: Files that are judged once each for the comparison, and timed at their own sizes.
         frame: The one of them that is judged again and again, as a camera's frames would be.
         threads: Threads to compute with.
@@ -92,6 +96,8 @@ def load_judge(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]
     For PyTorch that is anomalib's prediction path without its Engine around it: the pre-processor's antialiased
     transform, the model, the post-processor.
     """
+    if engine.startswith(ANOMALIB_PREFIX):
+        return _load_anomalib_graph(engine.removeprefix(ANOMALIB_PREFIX), model, threads)
     if engine != PYTORCH:
         from nut_runtime.bundle import open_bundle
         from nut_runtime.engines import load_engine
@@ -119,6 +125,48 @@ def load_judge(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]
         )
 
     return judge, str(torch.__version__), "float32"
+
+
+def _load_anomalib_graph(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]:
+    """Load the ONNX file that anomalib exported, in float32, with the float picture it takes made from the frame."""
+    if engine == "onnxruntime":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        version, precision = str(onnxruntime.__version__), "float32"
+
+        def run(picture: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
+            return dict(zip(names, session.run(names, {"input": picture}), strict=True))
+
+    else:
+        openvino = import_openvino()
+        config = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        request = openvino.Core().compile_model(str(model), "CPU", config).create_infer_request()
+        version, precision = str(openvino.__version__), "f32"
+
+        def run(picture: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
+            found = request.infer({"input": picture}, share_inputs=True, share_outputs=True)
+            return {name: found[name] for name in ("pred_score", "pred_label", "anomaly_map", "pred_mask")}
+
+    def judge(frame: NDArray[np.uint8]) -> EngineResult:
+        picture = np.ascontiguousarray(frame[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+        found = run(picture)
+        return EngineResult(
+            raw_score=float("nan"),  # anomalib's graph does not give it
+            pred_score=float(found["pred_score"].ravel()[0]),
+            pred_label=bool(found["pred_label"].ravel()[0]),
+            anomaly_map=np.array(found["anomaly_map"].squeeze(), np.float32),
+            pred_mask=np.array(found["pred_mask"].squeeze(), bool),
+        )
+
+    return judge, version, precision
 
 
 def run_job(job: Job, started: float) -> Timing:

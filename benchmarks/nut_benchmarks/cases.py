@@ -1,0 +1,190 @@
+"""Cases that the bench knows by name: our graph against the one anomalib exports, from the same checkpoint.
+
+The memory bank of a case holds patch features of drawn nuts, taken evenly and not by a coreset: latency does not depend
+on which rows there are. Where a backbone's ImageNet weights cannot be had offline, random ones stand in; latency does
+not depend on them either. Nothing of detection quality can be read off a case.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nut_benchmarks.bench import BenchConfig, measure_in_process
+from nut_benchmarks.measure import ANOMALIB_PREFIX, PYTORCH, Timing
+from nut_dataset.layout import open_dataset
+from nut_dataset.progress import Progress, no_progress
+from nut_dataset.synth import synthesise
+from nut_export.export import ExportConfig, export_bundle
+from nut_export.features import PatchEmbedding
+from nut_runtime.errors import InputError
+from nut_runtime.machine import this_machine
+from nut_runtime.pictures import encode_png, read_picture
+from nut_train.backbone import describe_backbone
+from nut_train.calibrate import calibrate
+from nut_train.config import TrainConfig
+from nut_train.patchcore import build_model
+from nut_train.predict import picture_tensor
+from nut_train.run import CHECKPOINT, RECORD, RUN_SCHEMA, open_run, package_versions
+from nut_train.weights import find_weights
+
+__all__ = ["CASES", "Case", "CaseResult", "run_case"]
+
+_SIDE_PX = 256
+_PICTURES = 24  # 24 x 1,024 patches are enough for the largest bank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A model to measure.
+
+    Attributes:
+        backbone: Name of the timm model; its blocks of strides 8 and 16 are used, as PatchCore does.
+        rows: Rows of a 10% bank of the data set the case stands for.
+        has_weights: Whether real weights are used; random ones otherwise.
+    """
+
+    backbone: str
+    rows: int
+    has_weights: bool = False
+
+
+CASES: Mapping[str, Case] = {
+    # 220 pictures x 1,024 patches x 10%, the size of an MVTec AD category
+    "wrn50": Case(backbone="wide_resnet50_2", rows=22_528),
+    "resnet18": Case(backbone="resnet18", rows=22_528),
+    # 192 magnetic-tile pictures (240 less the held-out) x 1,024 patches x 10%
+    "lite0": Case(backbone="tf_efficientnet_lite0", rows=19_661, has_weights=True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResult:
+    """What one case came to.
+
+    Attributes:
+        name: Name of the case.
+        rows: Rows of the bank.
+        width: Length of a row.
+        timings: By engine: `pytorch`, `anomalib-ENGINE` and `ENGINE`.
+        max_d_score: Largest |d pred_score| of our exports against anomalib's prediction, by engine.
+    """
+
+    name: str
+    rows: int
+    width: int
+    timings: Mapping[str, Timing]
+    max_d_score: Mapping[str, float]
+
+    def ratio(self, engine: str) -> float:
+        """How many times faster our graph is than anomalib's own in the same engine, by median latency."""
+        return self.timings[f"{ANOMALIB_PREFIX}{engine}"].p50_ms / self.timings[engine].p50_ms
+
+
+def run_case(
+    name: str, *, bank_percent: float = 10.0, config: BenchConfig | None = None, progress: Progress = no_progress
+) -> CaseResult:
+    """Build a case, export it twice, and time every engine in a process of its own.
+
+    anomalib's export is called with its batch fixed to one, since left alone it gives a graph that takes only two;
+    its input is a float picture, which is made from the frame within the timed call. All get a frame of the model's
+    own size, so that no resize is measured.
+
+    Args:
+        name: One of `CASES`.
+        bank_percent: Share of the training patches in the bank; 10 takes the case's rows, 1 a tenth of them.
+        config: Threads, warm-up and repeats.
+        progress: Told of each engine.
+
+    Raises:
+        InputError: If there is no such case.
+    """
+    if name not in CASES:
+        raise InputError(f"unknown case {name!r}, expected one of {', '.join(CASES)}")
+    config = config or BenchConfig()
+    case = CASES[name]
+    rows = max(10, round(case.rows * bank_percent / 10))
+    with tempfile.TemporaryDirectory(prefix="nut-case-") as place:
+        folder = Path(place)
+        synthesise(folder / "nuts", train=_PICTURES, good=2, defects=1, seed=0)
+        _write_run(folder / "run", case, rows, folder / "nuts")
+        progress(f"exporting {name}", 0, 1)
+        run = open_run(folder / "run")
+        exported = export_bundle(run, folder / "bundle", ExportConfig(pictures=4))
+        (folder / "anomalib").mkdir()
+        graph = run.load().to_onnx(
+            folder / "anomalib", input_size=(_SIDE_PX, _SIDE_PX), dynamic_axes=None, dynamic_shapes=None
+        )
+        progress(f"exporting {name}", 1, 1)
+        frame = folder / "frame.png"
+        frame.write_bytes(encode_png(_square(read_picture(open_dataset(folder / "nuts").test_good[0]))))
+        jobs = {PYTORCH: folder / "run"}
+        for engine in exported.bundle.manifest.models:
+            jobs[f"{ANOMALIB_PREFIX}{engine}"] = Path(graph)
+            jobs[engine] = folder / "bundle"
+        timings = {}
+        for done, (engine, model) in enumerate(jobs.items()):
+            progress(f"timing {name}", done, len(jobs))
+            threads = config.threads or this_machine().cores
+            timings[engine], _ = measure_in_process(engine, model, [frame], frame, threads, config)
+        progress(f"timing {name}", len(jobs), len(jobs))
+    return CaseResult(
+        name=name,
+        rows=rows,
+        width=run.record["bank"]["width"],
+        timings=timings,
+        max_d_score={engine: parity.max_d_score for engine, parity in exported.parity.items()},
+    )
+
+
+def _square(picture: np.ndarray) -> np.ndarray:
+    """Bring a picture to the model's input size."""
+    import cv2
+
+    return cv2.resize(picture, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
+
+
+def _write_run(folder: Path, case: Case, rows: int, nuts: Path) -> None:
+    """Write a run folder whose bank was filled without a coreset."""
+    torch.manual_seed(0)
+    backbone = describe_backbone(case.backbone)
+    weights = find_weights(case.backbone) if case.has_weights else None
+    size = (_SIDE_PX, _SIDE_PX)
+    model = build_model(backbone, image_size=size, weights=weights).eval()
+    with torch.inference_mode():
+        embed = PatchEmbedding(model.model)
+        pictures = open_dataset(nuts).train_good
+        features = torch.cat(
+            [embed(model.pre_processor.transform(picture_tensor(read_picture(path))[None])) for path in pictures]
+        )
+    places = torch.linspace(0, len(features) - 1, rows).round().long()
+    model.model.memory_bank = features[places].clone()
+    # The raw scale matters to nobody here; it only has to be of the scores' order.
+    peak = float(features.norm(dim=1).median())
+    calibration = calibrate(np.array([peak]), np.array([peak]), false_reject_rate=0.5)
+    folder.mkdir()
+    torch.save({"state_dict": model.state_dict()}, folder / CHECKPOINT)
+    record = {
+        "schema": RUN_SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": package_versions(),
+        "arguments": TrainConfig(backbone=case.backbone).to_json(),
+        "dataset": {"path": str(nuts), "fingerprint": "drawn"},
+        "backbone": {
+            "name": backbone.name,
+            "layers": list(backbone.layers),
+            "mean": list(backbone.mean),
+            "std": list(backbone.std),
+            "weights": weights.source if weights else "random",
+            "weights_sha256": weights.sha256 if weights else "",
+        },
+        "split": {"bank": [], "held_out": [], "repeated": []},
+        "calibration": calibration.to_json(),
+        "bank": {"rows": rows, "width": int(features.shape[1])},
+    }
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")

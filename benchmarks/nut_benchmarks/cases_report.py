@@ -1,0 +1,75 @@
+"""The cases as tables, on screen and as Markdown."""
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nut_benchmarks.cases import CaseResult
+from nut_benchmarks.measure import ANOMALIB_PREFIX
+from nut_runtime.atomic import write_json, write_text
+from nut_runtime.machine import Machine
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["case_rows", "case_table", "write_cases"]
+
+_COLUMNS = ("", "p50 ms", "p95 ms", "faster than anomalib's graph", "load s", "peak MB", "max |d score|")
+
+
+def case_rows(result: CaseResult) -> list[list[str]]:
+    """Return one row an engine, as text."""
+    rows = []
+    for engine, timing in result.timings.items():
+        is_ours = f"{ANOMALIB_PREFIX}{engine}" in result.timings
+        rows.append(
+            [
+                engine,
+                f"{timing.p50_ms:.1f}",
+                f"{timing.p95_ms:.1f}",
+                f"{result.ratio(engine):.2f}x" if is_ours else "-",
+                f"{timing.load_s:.1f}",
+                f"{timing.peak_mb:.0f}",
+                f"{result.max_d_score[engine]:.1e}" if engine in result.max_d_score else "-",
+            ]
+        )
+    return rows
+
+
+def case_table(result: CaseResult) -> "Table":
+    """Return a table for a terminal."""
+    from rich.table import Table
+
+    table = Table(box=None)
+    for column in _COLUMNS:
+        table.add_column(column, justify="right" if column else "left")
+    for row in case_rows(result):
+        table.add_row(*row)
+    return table
+
+
+def write_cases(folder: Path, results: Sequence[CaseResult], machine: Machine, *, threads: int) -> None:
+    """Write `cases.json` and `cases.md` into `folder`."""
+    write_json(
+        folder / "cases.json",
+        {
+            "machine": machine.to_json(),
+            "threads": threads,
+            "cases": {
+                result.name: {
+                    "rows": result.rows,
+                    "width": result.width,
+                    "timings": {name: timing.to_json() for name, timing in result.timings.items()},
+                    "max_d_score": dict(result.max_d_score),
+                }
+                for result in results
+            },
+        },
+    )
+    lines = [f"{machine.cpu}, {machine.cores} cores, {platform.system()}, {threads} threads, fp32.", ""]
+    for result in results:
+        lines += [f"## {result.name}: bank {result.rows} x {result.width}", "", "| " + " | ".join(_COLUMNS) + " |"]
+        lines += ["|---|" + "---:|" * (len(_COLUMNS) - 1)]
+        lines += ["| " + " | ".join(row) + " |" for row in case_rows(result)] + [""]
+    write_text(folder / "cases.md", "\n".join(lines))
