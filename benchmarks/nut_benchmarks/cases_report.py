@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["case_rows", "case_table", "write_cases"]
 
-_COLUMNS = ("", "p50 ms", "p95 ms", "faster than anomalib's graph", "load s", "peak MB", "max |d score|")
+_COLUMNS = ("", "p50 ms", "p95 ms", "faster than anomalib's graph", "load s", "peak MB", "max d score")
 
 
 def case_rows(result: CaseResult) -> list[list[str]]:

@@ -121,7 +121,7 @@ def bench_markdown(bench: Bench) -> str:
     )
     lines += ["", "| | " + " | ".join(row[0] for row in rows) + " |", "|---|" + "---:|" * len(rows)]
     lines += [
-        f"| {column} | " + " | ".join(row[place] for row in rows) + " |"
+        f"| {_cell(column)} | " + " | ".join(row[place] for row in rows) + " |"
         for place, column in enumerate(COLUMNS[1:], start=1)
     ]
     versions = ", ".join(f"{name} {value}" for name, value in bench.versions.items())
@@ -141,6 +141,11 @@ def write_bench_report(folder: Path, bench: Bench) -> None:
     """Write `bench.md` and `bench.png` into `folder`."""
     write_text(folder / "bench.md", bench_markdown(bench))
     write_bytes(folder / "bench.png", _figure(bench))
+
+
+def _cell(text: str) -> str:
+    """Return text for a Markdown table, whose cells end at a bar."""
+    return text.replace("|", "\\|")
 
 
 def _small(value: float | None) -> str:

@@ -62,6 +62,13 @@ def test_the_table_has_a_cell_for_every_column(bench_folder):
     assert {len(row) for row in bench_rows(bench)} == {len(COLUMNS)}
 
 
+def test_every_row_of_the_markdown_table_has_as_many_cells_as_engines(bench_folder):
+    _, bench = bench_folder
+    rows = [line for line in bench_markdown(bench).splitlines() if line.startswith("| ")]
+    assert len(rows) == len(COLUMNS)  # the header stands for the column of names
+    assert {line.replace("\\|", "").count("|") for line in rows} == {len(bench.timings) + 2}
+
+
 def test_markdown_names_machine_threads_and_command(bench_folder):
     _, bench = bench_folder
     text = bench_markdown(bench)
