@@ -6,9 +6,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# `make demo DATA=my-parts` uses your own pictures and writes to demo-my-parts.
+# `make demo DATA=my-parts` uses your own pictures and writes to demo-my-parts, or to OUT.
 DATA ?=
-OUT  ?= demo$(if $(DATA),-$(notdir $(patsubst %/,%,$(DATA))))
+OUT  ?=
+# In the shell, where names with spaces stay whole.
+PLACES = data="$(DATA)"; out="$(OUT)"; [ -n "$$out" ] || out="demo$${data:+-$$(basename "$$data")}"
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo bench test test-fast lint format typecheck wheels clean
@@ -27,10 +29,10 @@ $(READY): pyproject.toml runtime/pyproject.toml hatch_build.py
 	@touch $(READY)
 
 demo: $(READY)  ## From pictures to verdicts and proof; DATA=DIR takes your own
-	$(BIN)/nut demo --force -o $(OUT) $(if $(DATA),--data $(DATA))
+	@$(PLACES); exec $(BIN)/nut demo --force -o "$$out" $${data:+--data "$$data"}
 
 bench: $(READY)  ## Measure all engines on what `make demo` made
-	$(BIN)/nut bench --bundle $(OUT)/bundle --run $(OUT)/run --dataset $(or $(DATA),$(OUT)/nuts) -o $(OUT)/bench --force
+	@$(PLACES); exec $(BIN)/nut bench --bundle "$$out/bundle" --run "$$out/run" --dataset "$${data:-$$out/nuts}" -o "$$out/bench" --force
 
 test: $(READY)  ## All tests, the long ones too
 	$(BIN)/python -m pytest
@@ -54,5 +56,5 @@ wheels: $(READY)  ## Build both wheels into dist/
 	$(BIN)/python -m build --wheel --outdir dist runtime
 	$(BIN)/python -m build --wheel --outdir dist .
 
-clean:  ## Remove what the demo and the builds left
-	rm -rf demo demo-* dist build runtime/dist
+clean:  ## Remove what the demo of drawn nuts and the builds left
+	rm -rf demo dist build runtime/dist

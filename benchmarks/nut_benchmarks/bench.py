@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,7 +28,9 @@ from nut_runtime.pictures import read_picture
 from nut_train.predict import Prediction, predict
 from nut_train.run import Run, open_run, package_versions
 
-__all__ = ["Bench", "BenchConfig", "measure_in_process", "run_bench"]
+RESULTS = "results.json"
+
+__all__ = ["RESULTS", "Bench", "BenchConfig", "measure_in_process", "run_bench"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +150,7 @@ def run_bench(
     config = config or BenchConfig()
     machine = this_machine()
     threads = config.threads or machine.cores
-    with new_folder(out, overwrite=overwrite) as folder:
+    with new_folder(out, marker=RESULTS, overwrite=overwrite, inputs=[bundle_folder, dataset_root]) as folder:
         bundle = open_bundle(bundle_folder)
         dataset = open_dataset(dataset_root)
         run = None if run_folder is None else _own_run(run_folder, bundle)
@@ -175,9 +179,9 @@ def run_bench(
             parity=parity,
             versions=package_versions("onnxruntime", "openvino"),
             commit=_commit(),
-            command=_command(bundle_folder, dataset_root, run_folder, config),
+            command=_command(bundle_folder, dataset_root, run_folder, out, config),
         )
-        write_json(folder / "results.json", bench.to_json())
+        write_json(folder / RESULTS, bench.to_json())
         write_bench_report(folder, bench)
     return bench
 
@@ -219,7 +223,8 @@ def measure_in_process(
         config: Warm-up and repeats.
 
     Raises:
-        NutError: If that process fails; its last words are told.
+        NutError: If that process ends with one.
+        RuntimeError: If it fails in any other way; its last words are told.
     """
     with tempfile.TemporaryDirectory(prefix="nut-bench-") as name:
         folder = Path(name)
@@ -232,6 +237,7 @@ def measure_in_process(
             warm_up=config.warm_up,
             repeats=config.repeats,
             out=name,
+            started=time.time(),
         )
         (folder / "job.json").write_text(json.dumps(asdict(job)), encoding="utf-8")
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}
@@ -244,7 +250,9 @@ def measure_in_process(
         )
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise NutError(f"measuring {engine} failed: {last}")
+            if last.startswith("nut_runtime.errors."):
+                raise NutError(f"measuring {engine} failed: {last.partition(': ')[2]}")
+            raise RuntimeError(f"measuring {engine} failed with code {done.returncode}:\n{done.stderr}")
         timing = Timing(**json.loads((folder / "timing.json").read_text(encoding="utf-8")))
         with np.load(folder / "results.npz", allow_pickle=False) as arrays:
             columns = {key: arrays[key] for key in arrays.files}
@@ -314,9 +322,11 @@ def _commit() -> str | None:
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _command(bundle: Path, dataset: Path, run: Path | None, config: BenchConfig) -> str:
-    parts = ["nut bench", f"--bundle {bundle}", f"--dataset {dataset}"]
+def _command(bundle: Path, dataset: Path, run: Path | None, out: Path, config: BenchConfig) -> str:
+    """Return the shell command that repeats the bench."""
+    parts: list[object] = ["nut", "bench", "--bundle", bundle, "--dataset", dataset, "-o", out]
     if run is not None:
-        parts.append(f"--run {run}")
-    parts.append(f"--threads {config.threads} --repeats {config.repeats} --pictures {config.pictures}")
-    return " ".join(parts)
+        parts += ["--run", run]
+    parts += ["--threads", config.threads, "--warm-up", config.warm_up]
+    parts += ["--repeats", config.repeats, "--pictures", config.pictures]
+    return shlex.join(str(part) for part in parts)

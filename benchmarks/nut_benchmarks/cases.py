@@ -118,7 +118,7 @@ def run_case(
         exported = export_bundle(run, folder / "bundle", ExportConfig(pictures=4))
         (folder / "anomalib").mkdir()
         graph = run.load().to_onnx(
-            folder / "anomalib", input_size=(_SIDE_PX, _SIDE_PX), dynamic_axes=None, dynamic_shapes=None
+            folder / "anomalib", input_size=(_SIDE_PX, _SIDE_PX), dynamic_axes=None, dynamic_shapes=None, verbose=False
         )
         progress(f"exporting {name}", 1, 1)
         frame = folder / "frame.png"

@@ -13,9 +13,11 @@ from nut_runtime.machine import Machine
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["case_rows", "case_table", "write_cases"]
+CASES_FILE = "cases.json"
 
-_COLUMNS = ("", "p50 ms", "p95 ms", "faster than anomalib's graph", "load s", "peak MB", "max d score")
+__all__ = ["CASES_FILE", "case_rows", "case_table", "write_cases"]
+
+_COLUMNS = ("", "p50 ms", "p95 ms", "faster", "load s", "peak MB", "max d score")
 
 
 def case_rows(result: CaseResult) -> list[list[str]]:
@@ -43,7 +45,7 @@ def case_table(result: CaseResult) -> "Table":
 
     table = Table(box=None)
     for column in _COLUMNS:
-        table.add_column(column, justify="right" if column else "left")
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for row in case_rows(result):
         table.add_row(*row)
     return table
@@ -52,7 +54,7 @@ def case_table(result: CaseResult) -> "Table":
 def write_cases(folder: Path, results: Sequence[CaseResult], machine: Machine, *, threads: int) -> None:
     """Write `cases.json` and `cases.md` into `folder`."""
     write_json(
-        folder / "cases.json",
+        folder / CASES_FILE,
         {
             "machine": machine.to_json(),
             "threads": threads,
@@ -67,7 +69,10 @@ def write_cases(folder: Path, results: Sequence[CaseResult], machine: Machine, *
             },
         },
     )
-    lines = [f"{machine.cpu}, {machine.cores} cores, {platform.system()}, {threads} threads, fp32.", ""]
+    lines = [
+        f"{machine.cpu}, {machine.cores} cores, {platform.system()}, {threads} threads, fp32. Faster: than anomalib's own export in the same engine.",
+        "",
+    ]
     for result in results:
         lines += [f"## {result.name}: bank {result.rows} x {result.width}", "", "| " + " | ".join(_COLUMNS) + " |"]
         lines += ["|---|" + "---:|" * (len(_COLUMNS) - 1)]

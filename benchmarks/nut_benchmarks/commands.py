@@ -28,7 +28,11 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
     help="Measure a case known by name against anomalib's own export instead; may be given again.",
 )
 @click.option(
-    "--bank-percent", type=float, default=10.0, show_default=True, help="Share of training patches in a case's bank."
+    "--bank-percent",
+    type=click.FloatRange(0.01, 100),
+    default=10.0,
+    show_default=True,
+    help="Share of training patches in a case's bank.",
 )
 @click.option(
     "--run",
@@ -101,12 +105,12 @@ def _bench_cases(
     from rich.console import Console
 
     from nut_benchmarks.cases import run_case
-    from nut_benchmarks.cases_report import case_table, write_cases
+    from nut_benchmarks.cases_report import CASES_FILE, case_table, write_cases
     from nut_runtime.atomic import new_folder
     from nut_runtime.machine import this_machine
 
     machine = this_machine()
-    with new_folder(out, overwrite=overwrite) as folder, progress_bars() as progress:
+    with new_folder(out, marker=CASES_FILE, overwrite=overwrite) as folder, progress_bars() as progress:
         results = [run_case(name, bank_percent=bank_percent, config=config, progress=progress) for name in cases]
         write_cases(folder, results, machine, threads=config.threads or machine.cores)
     for result in results:
@@ -165,7 +169,7 @@ def demo(data: Path | None, out: Path, train: int, good: int, defects: int, seed
             config=config,
             overwrite=force,
             progress=progress,
-            say=lambda stage: click.echo(click.style(f"== {stage}", bold=True), err=True),
+            say=lambda stage: click.echo(f"== {stage}", err=True),
         )
     for line in report_lines(done.report):
         click.echo(line)

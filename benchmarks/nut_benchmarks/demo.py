@@ -1,5 +1,6 @@
 """The whole way in one command: pictures, check, training, export, verdicts, bench."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +13,7 @@ from nut_dataset.layout import open_dataset
 from nut_dataset.progress import Progress, no_progress
 from nut_dataset.synth import synthesise
 from nut_export.export import Exported, export_bundle
-from nut_runtime.atomic import check_output_folder
-from nut_runtime.errors import InputError, NutError
+from nut_runtime.errors import InputError, NutError, OutputError
 from nut_train.config import TrainConfig
 from nut_train.run import Run
 from nut_train.train import train
@@ -84,7 +84,8 @@ def run_demo(
         NutError: As the stages do.
     """
     config = config or DemoConfig()
-    check_output_folder(out, overwrite=overwrite)
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise OutputError(f"{out} exists already; choose another output or give --force to use it")
     if data is None:
         data = out / "nuts"
         say("drawing weld nuts")
@@ -120,6 +121,7 @@ def run_demo(
 def _judge(bundle: Path, pictures: Path, verdicts: Path, overlays: Path) -> None:
     """Run the edge command, as a plant would, in a process that never sees torch."""
     verdicts.unlink(missing_ok=True)
+    shutil.rmtree(overlays, ignore_errors=True)
     arguments = ["--model", bundle, pictures, "--output", verdicts, "--save-dir", overlays, "--save", "all"]
     done = subprocess.run([sys.executable, "-m", "nut_runtime", *map(str, arguments)], check=False)
     if done.returncode not in {0, _FAILURES_ONLY}:

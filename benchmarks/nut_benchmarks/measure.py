@@ -43,6 +43,7 @@ class Job:
         warm_up: Frames judged before the clock starts.
         repeats: Timed frames of the one size.
         out: Folder for `timing.json` and `results.npz`.
+        started: `time.time()` when the process was asked for.
     """
 
     engine: str
@@ -53,6 +54,7 @@ class Job:
     warm_up: int
     repeats: int
     out: str
+    started: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ class Timing:
         engine: As in the job.
         version: Version of the engine's package.
         precision: What it computes in.
-        load_s: From a bare interpreter to a loaded model, imports included.
+        load_s: From the start of the process to a loaded model: interpreter, imports and model.
         first_ms: The first frame.
         p50_ms: Median latency of one frame of one size, after warm-up.
         p95_ms: 95th percentile.
@@ -169,24 +171,23 @@ def _load_anomalib_graph(engine: str, model: Path, threads: int) -> tuple[Judge,
     return judge, version, precision
 
 
-def run_job(job: Job, started: float) -> Timing:
+def run_job(job: Job) -> Timing:
     """Measure, and write the results of every picture to `job.out`/results.npz.
 
     Args:
         job: What to measure.
-        started: `time.perf_counter()` at the process's start.
     """
     judge, version, precision = load_judge(job.engine, Path(job.model), job.threads)
-    load_s = time.perf_counter() - started
+    load_s = time.time() - job.started
     frame = read_picture(job.frame)
     first_ms = _timed(judge, frame)
     for _ in range(job.warm_up):
         judge(frame)
     steady = [_timed(judge, frame) for _ in range(job.repeats)]
-    frames = [read_picture(path) for path in job.pictures]
-    mixed = [_timed(judge, picture) for picture in frames]
+    # one picture in memory at a time, or the peak would be that of the data set
+    mixed = [_timed(judge, read_picture(path)) for path in job.pictures]
     peak = _peak_bytes()
-    results = [judge(picture) for picture in frames]
+    results = [judge(read_picture(path)) for path in job.pictures]
     np.savez(
         Path(job.out) / "results.npz",
         allow_pickle=False,
@@ -237,14 +238,13 @@ def _peak_bytes() -> float:
 
 
 def _main() -> None:
-    started = time.perf_counter()
     data = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     job = Job(**{**data, "pictures": tuple(data["pictures"])})
     if job.engine == PYTORCH:
         from nut_train.quiet import hush_libraries
 
         hush_libraries()
-    timing = run_job(job, started)
+    timing = run_job(job)
     (Path(job.out) / "timing.json").write_text(json.dumps(timing.to_json()), encoding="utf-8")
 
 

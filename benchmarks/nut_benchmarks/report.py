@@ -110,7 +110,7 @@ def bench_markdown(bench: Bench) -> str:
         **_WRAP,
     )
     lines += textwrap.wrap(
-        "- Load is from a started interpreter to a model ready to run, imports included. Peak is the resident memory "
+        "- Load is from the start of the process to a model ready to run. Peak is the resident memory "
         "of that engine's own process.",
         **_WRAP,
     )

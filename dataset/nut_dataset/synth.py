@@ -15,6 +15,8 @@ from nut_runtime.pictures import write_picture
 
 __all__ = ["DEFAULT_SIZE_PX", "SIZE_PLAY", "synthesise"]
 
+ARGUMENTS = "synth.json"  # tells how the folder was made
+
 DEFAULT_SIZE_PX = 320
 """Not the model's 256, so that the data set exercises its resize."""
 SIZE_PLAY = 0.06
@@ -79,15 +81,15 @@ def synthesise(
     """
     _check_arguments(train=train, good=good, defects=defects, seed=seed, size_px=size_px)
     out = Path(out)
-    check_output_folder(out, overwrite=overwrite)
+    check_output_folder(out, marker=ARGUMENTS, overwrite=overwrite)
     orders = list(_orders(train=train, good=good, defects=defects))
-    with new_folder(out, overwrite=overwrite) as folder:
+    with new_folder(out, marker=ARGUMENTS, overwrite=overwrite) as folder:
         for done, order in enumerate(orders, start=1):
             _draw_one(folder, order, seed=seed, size_px=size_px)
             if progress is not None:
                 progress(done, len(orders))
         arguments = {"train": train, "good": good, "defects": defects, "seed": seed, "size_px": size_px}
-        write_json(folder / "synth.json", {"made_by": "nut dataset synth", "version": __version__, **arguments})
+        write_json(folder / ARGUMENTS, {"made_by": "nut dataset synth", "version": __version__, **arguments})
 
 
 def _check_arguments(*, train: int, good: int, defects: int, seed: int, size_px: int) -> None:

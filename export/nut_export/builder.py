@@ -15,11 +15,7 @@ _IR_VERSION = 9
 
 
 class GraphBuilder:
-    """Collects nodes and constants; each method returns the name of the tensor it makes.
-
-    Args:
-        prefix: Put before the names of unnamed tensors, so that a piece of the graph can be told by its names.
-    """
+    """Collects nodes and constants; each method returns the name of the tensor it makes."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []

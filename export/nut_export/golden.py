@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_golden", "reference_stages", "write_golden"]
 
+_PATCHES_AT_ONCE = 128
 _LARGEST_PIXELS = 4_000_000  # a golden frame is kept as PNG; larger ones would outweigh the model
 
 
@@ -40,7 +41,11 @@ def reference_stages(model: "Patchcore", frame: NDArray[np.uint8]) -> dict[str, 
     with torch.no_grad():
         pixels = model.pre_processor.transform(picture_tensor(frame)[None].to(model.device))
         embedding = PatchEmbedding(model.model)(pixels)
-        distances, _ = model.model.nearest_neighbors(embedding, n_neighbors=1)
+        # In float64: anomalib's own float32 distances of patches that are in the bank are off by 1e-3 of the largest,
+        # by cancellation, and would let a device drift as far.
+        bank = model.model.memory_bank.double()
+        blocks = embedding.double().split(_PATCHES_AT_ONCE)
+        distances = torch.cat([model.model.euclidean_dist(block, bank).amin(dim=1) for block in blocks])
     tensors = {STAGE_PIXELS: pixels, STAGE_EMBEDDING: embedding, STAGE_DISTANCES: distances}
     return {name: np.asarray(tensor.cpu().numpy(), np.float32) for name, tensor in tensors.items()}
 

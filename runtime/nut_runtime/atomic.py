@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,8 @@ def write_bytes(path: Path, data: bytes, *, is_durable: bool = True) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` as `write_bytes` does."""
-    write_bytes(path, text.encode())
+    """Write UTF-8 `text` to `path` as `write_bytes` does; what a file name cannot say in UTF-8 becomes `?`."""
+    write_bytes(path, text.encode(errors="replace"))
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -51,34 +51,57 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
-def check_output_folder(folder: Path, *, overwrite: bool) -> None:
+def check_output_folder(folder: Path, *, marker: str, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
     """Refuse an output folder that is in the way, before any work is done.
 
+    An older output is replaced only where it is one: it must hold `marker`, the file that every finished output of
+    its kind has. So `--force` with a slip of the finger deletes nobody's pictures.
+
+    Args:
+        folder: The output folder.
+        marker: Name of the file that shows that an existing folder is an older output of the same kind.
+        overwrite: Whether such a folder may be replaced.
+        inputs: What is being read; it must not lie in the folder that is replaced.
+
     Raises:
-        OutputError: If `folder` is a file, or is not empty and `overwrite` is false, or its parent cannot be
-            written.
+        OutputError: If `folder` is a file, is not empty and may not be replaced, holds an input or the working
+            directory, or its parent cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, expected a folder to write to; choose another output")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise OutputError(f"{folder} exists already; choose another output or give --force to replace it")
-    parent = next(place for place in folder.absolute().parents if place.exists())
+    resolved = folder.resolve()
+    for kept in (Path.cwd(), *inputs):
+        if kept.resolve().is_relative_to(resolved):
+            raise OutputError(f"{folder} holds {kept}, which is in use; choose another output")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not overwrite:
+            raise OutputError(f"{folder} exists already; choose another output or give --force to replace it")
+        if not (folder / marker).is_file():
+            raise OutputError(f"{folder} is not an older output ({marker} is missing), so it is not replaced; move it")
+    parent = next(place for place in (*resolved.parents, resolved) if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise OutputError(f"cannot write to {parent}; choose an output folder elsewhere")
 
 
 @contextmanager
-def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(folder: Path, *, marker: str, overwrite: bool = False, inputs: Sequence[Path] = ()) -> Iterator[Path]:
     """Give a temporary folder that becomes `folder` when the block ends without an error.
 
     The temporary folder lies beside `folder`, so that the last step is a rename. An older folder is replaced
-    only then; when the block raises (Ctrl-C included) the older one is still there and the temporary is gone.
+    only then; when the block raises (Ctrl-C included) the older one is still there and the temporary is gone. A link
+    is followed: what it points to is replaced.
+
+    Args:
+        folder: The output folder.
+        marker: As in `check_output_folder`; the block must write it.
+        overwrite: Whether an older output may be replaced.
+        inputs: As in `check_output_folder`.
 
     Raises:
         OutputError: As `check_output_folder`, or if the folder cannot be made or renamed.
     """
-    folder = folder.absolute()
-    check_output_folder(folder, overwrite=overwrite)
+    check_output_folder(folder, marker=marker, overwrite=overwrite, inputs=inputs)
+    folder = folder.resolve()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
@@ -87,6 +110,7 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         temporary.chmod(0o755)  # mkdtemp's 0700 would follow the folder to another user
         yield temporary
+        check_output_folder(folder, marker=marker, overwrite=overwrite, inputs=inputs)  # it may have come meanwhile
         _replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -100,9 +124,8 @@ def _replace_folder(temporary: Path, folder: Path) -> None:
             folder.rename(aside)
         temporary.rename(folder)
     except OSError as error:
-        if aside.exists() and not folder.exists():
-            aside.rename(folder)
         raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
     finally:
-        if folder.exists():
-            shutil.rmtree(aside, ignore_errors=True)
+        if aside.exists() and not folder.exists():  # failed or stopped between the two
+            aside.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -129,6 +130,7 @@ def run(
     """
     if (camera is None) == (not files):
         raise click.UsageError("name pictures, folders or videos to judge, or a camera with --camera N, not both")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped ends as with Ctrl-C
     inspector = Inspector(open_bundle(model), engine=engine, threads=threads)
     if strict:
         _refuse_drift(inspector)
@@ -139,7 +141,6 @@ def run(
         if records is not None:
             stack.callback(records.close)
         overlays = OverlaySink(save_dir, SavePolicy(save)) if save_dir is not None else None
-        inspector.warm_up()
         summary = _run_with_progress(
             source, inspector, records, overlays, limit=limit, quiet=quiet, shows_verdicts=output != "-"
         )
@@ -232,8 +233,8 @@ def _print_summary(summary: Summary, inspector: Inspector) -> None:
     stopped = "stopped: " if summary.is_stopped else ""
     rate = summary.parts / summary.seconds if summary.seconds else 0.0
     line = f"{stopped}{summary.parts} parts, {summary.rejects} rejects"
-    if summary.failures:
-        line += f", {len(summary.failures)} failures"
+    if summary.failed:
+        line += f", {summary.failed} failures"
     if summary.parts:
         line += (
             f"; p50 {summary.percentile_ms(50):.1f} ms, p95 {summary.percentile_ms(95):.1f} ms, {rate:.1f} parts/s"
@@ -249,7 +250,7 @@ def _exit_code(summary: Summary, *, fail_on_defect: bool) -> int:
     """
     if summary.is_stopped:
         return EXIT_STOPPED
-    if summary.failures:
+    if summary.failed:
         return EXIT_FAILURES if summary.parts else EXIT_UNUSABLE
     return EXIT_DEFECT if fail_on_defect and summary.rejects else 0
 
@@ -336,7 +337,7 @@ def doctor(ctx: click.Context, model: Path, engine: str | None, threads: int | N
     say(f"{'instruction sets':<18}{' '.join(machine.instruction_sets) or 'unknown'}")
     say(f"{'system':<18}{machine.system}, Python {machine.python}")
     say(f"{'bundle':<18}{bundle.manifest.bundle_id} ({bundle.manifest.precision})")
-    names = [engine] if engine is not None else list(available_engines())
+    names = [engine] if engine is not None else [name for name in available_engines() if name in bundle.manifest.models]
     if not names:
         load_engine(bundle)  # says what to install
     passed = [_doctor_engine(bundle, name, threads) for name in names]

@@ -12,7 +12,7 @@ from nut_runtime.engines import load_engine
 from nut_runtime.errors import EngineError
 from nut_runtime.pictures import check_frame
 from nut_runtime.regions import defect_boxes
-from nut_runtime.scoring import is_defective, normalise
+from nut_runtime.scoring import is_defective, normalise, rescale
 from nut_runtime.verdict import Label, Verdict
 
 __all__ = ["Inspector"]
@@ -75,15 +75,19 @@ class Inspector:
             raise EngineError(f"{self.engine.name} gave the score {result.raw_score}; run nut-runtime doctor")
         score = normalise(np.float32(result.raw_score), manifest.point.image)
         rejected = bool(is_defective(score))
+        anomaly_map, pred_mask = result.anomaly_map, result.pred_mask
+        if manifest.point.pixel != manifest.model_point.pixel:
+            anomaly_map = rescale(anomaly_map, manifest.model_point.pixel, manifest.point.pixel)
+            pred_mask = is_defective(anomaly_map)
         size = (frame.shape[0], frame.shape[1])
-        boxes = defect_boxes(result.anomaly_map, result.pred_mask, size) if rejected else ()
+        boxes = defect_boxes(anomaly_map, pred_mask, size) if rejected else ()
         decided = time.perf_counter()
         return Verdict(
             label=Label.DEFECT if rejected else Label.GOOD,
             pred_score=float(score),
             raw_score=result.raw_score,
-            anomaly_map=result.anomaly_map,
-            pred_mask=result.pred_mask,
+            anomaly_map=anomaly_map,
+            pred_mask=pred_mask,
             boxes=boxes,
             bundle_id=manifest.bundle_id,
             milliseconds={"infer": (inferred - started) * 1e3, "decide": (decided - inferred) * 1e3},

@@ -57,13 +57,14 @@ class Manifest:
     """The content of `manifest.json`, schema 1.
 
     Attributes:
-        bundle_id: Names this very model and operating point.
+        bundle_id: Names this very model, with the operating point it was exported with.
         name: Name of the part or data set.
         created: When it was exported, ISO 8601, UTC.
         precision: Inference precision that the bundle was verified with, such as `fp32`.
         input_height_px: Height that frames are brought to inside the model.
         input_width_px: Width of the same.
         point: Thresholds and ranges that decide.
+        model_point: Those fixed into the model files at export; the same unless `point` was moved since.
         files: Every file of the bundle but the manifest, by path.
         models: File that each engine loads, by engine name.
         golden: Frames for the self-test.
@@ -79,6 +80,7 @@ class Manifest:
     input_height_px: int
     input_width_px: int
     point: OperatingPoint
+    model_point: OperatingPoint
     files: Mapping[str, FileEntry]
     models: Mapping[str, str]
     golden: tuple[GoldenFrame, ...]
@@ -96,6 +98,7 @@ class Manifest:
             "precision": self.precision,
             "input_px": [self.input_height_px, self.input_width_px],
             "operating_point": self.point.to_json(),
+            "model_point": self.model_point.to_json(),
             "files": {
                 path: {"sha256": entry.sha256, "size_bytes": entry.size_bytes} for path, entry in self.files.items()
             },
@@ -155,6 +158,7 @@ class Manifest:
             input_height_px=int(height),
             input_width_px=int(width),
             point=OperatingPoint.from_json(data["operating_point"]),
+            model_point=OperatingPoint.from_json(data["model_point"]),
             files={
                 str(path): FileEntry(sha256=str(entry["sha256"]), size_bytes=int(entry["size_bytes"]))
                 for path, entry in data["files"].items()
@@ -184,6 +188,8 @@ def _check_paths(manifest: Manifest) -> None:
         if _SHA256.fullmatch(entry.sha256) is None:
             raise BundleError(f"{MANIFEST} has no valid SHA-256 for {path}; export the bundle again")
     named = [*manifest.models.values()]
+    # An IR keeps its weights, the memory bank among them, in a second file.
+    named += [f"{path.removesuffix('.xml')}.bin" for path in manifest.models.values() if path.endswith(".xml")]
     for frame in manifest.golden:
         named += [frame.picture, frame.stages]
     for path in named:

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 __all__ = ["draw_heat", "draw_verdict"]
 
 _SMALLEST_SIDE_PX = 256  # smaller frames are enlarged, so that the strip's text can be read
+_LARGEST_ENLARGED_PX = 2048  # but not beyond this, or a long thin frame would take the whole memory
+_TALLEST_STRIP_PX = 120
 # Normalised map values between which the heat rises from nothing to full; 0.5 is the threshold. Good places lie
 # at 0.3 to 0.45, so a wider range would veil the whole picture.
 _HEAT_FROM, _HEAT_TO = 0.42, 0.75
@@ -30,7 +32,7 @@ def draw_heat(
     import cv2
 
     height, width = frame.shape[:2]
-    factor = max(1.0, _SMALLEST_SIDE_PX / min(height, width))
+    factor = max(1.0, min(_SMALLEST_SIDE_PX / min(height, width), _LARGEST_ENLARGED_PX / max(height, width)))
     size = (round(width * factor), round(height * factor))
     picture = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR) if factor > 1 else frame
     values = cv2.resize(anomaly_map, size, interpolation=cv2.INTER_LINEAR)
@@ -71,7 +73,7 @@ def draw_verdict(
 
     heat = draw_heat(frame, anomaly_map, pred_mask if is_defective else None)
     width = heat.shape[1]
-    strip_height = max(28, width // 16)
+    strip_height = min(max(28, width // 16), _TALLEST_STRIP_PX)
     strip = np.full((strip_height, width, 3), _REJECT_BGR if is_defective else _ACCEPT_BGR, np.uint8)
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, strip_height / 50
     thickness = max(1, strip_height // 24)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.errors import InputError
 
-__all__ = ["OperatingPoint", "Scale", "is_defective", "normalise"]
+__all__ = ["OperatingPoint", "Scale", "is_defective", "normalise", "rescale"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +89,23 @@ def normalise(raw: NDArray[np.float32] | np.float32, scale: Scale) -> NDArray[np
     width = np.float32(scale.maximum) - np.float32(scale.minimum)
     shifted = (np.asarray(raw, np.float32) - np.float32(scale.threshold)) / width + np.float32(0.5)
     return np.asarray(np.clip(shifted, np.float32(0), np.float32(1)), np.float32)
+
+
+def rescale(normalised: NDArray[np.float32], old: Scale, new: Scale) -> NDArray[np.float32]:
+    """Return values that were normalised with one scale as another would have normalised them.
+
+    What the old scale clipped stays at its end: a threshold moved to above twice the old one is beyond what the
+    values still tell.
+
+    Args:
+        normalised: Float32, any shape, 0..1.
+        old: The scale they were normalised with.
+        new: The scale wanted.
+    """
+    if new == old:
+        return normalised
+    width = np.float32(old.maximum) - np.float32(old.minimum)
+    return normalise((normalised - np.float32(0.5)) * width + np.float32(old.threshold), new)
 
 
 def is_defective(normalised: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
 """One source, one inspector, and whoever listens: the loop that runs on the line."""
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from nut_runtime.verdict import RECORD_SCHEMA, Verdict, to_record
 
 __all__ = ["Summary", "run_station"]
 
+_LATENCIES_KEPT, _FAILURES_KEPT = 100_000, 1_000
+
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
@@ -24,22 +27,24 @@ class Summary:
     Attributes:
         parts: Frames that were judged.
         rejects: Those judged defective.
-        failures: Frames that could not be judged, and breaks of the source, in words.
-        latencies_ms: Time from the frame to its verdict, one a part.
+        failed: Frames that could not be judged, and breaks of the source.
+        failures: What went wrong with the first thousand of them, in words.
+        latencies_ms: Time from the frame to its verdict, of the last hundred thousand parts: a station runs for months.
         seconds: How long the run took.
         is_stopped: Whether Ctrl-C ended it.
     """
 
     parts: int = 0
     rejects: int = 0
+    failed: int = 0
     failures: list[str] = field(default_factory=list)
-    latencies_ms: list[float] = field(default_factory=list)
+    latencies_ms: MutableSequence[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
     seconds: float = 0.0
     is_stopped: bool = False
 
     def percentile_ms(self, percent: float) -> float:
         """Return a percentile of the latencies; NaN where nothing was judged."""
-        return float(np.percentile(self.latencies_ms, percent)) if self.latencies_ms else float("nan")
+        return float(np.percentile(list(self.latencies_ms), percent)) if self.latencies_ms else float("nan")
 
 
 def run_station(
@@ -74,7 +79,9 @@ def run_station(
     started = time.perf_counter()
 
     def fail(error: NutError, record: dict[str, Any] | None = None) -> None:
-        summary.failures.append(str(error))
+        summary.failed += 1
+        if len(summary.failures) < _FAILURES_KEPT:
+            summary.failures.append(str(error))
         if records is not None and record is not None:
             records.write(record | {"error": str(error)})
         if on_failure is not None:
@@ -114,6 +121,8 @@ def _judge(
     """
     if frame.picture is None:
         raise PictureError(str(frame.error))
+    if not summary.parts:
+        inspector.warm_up(*frame.picture.shape[:2])  # the engine prepares for a frame's very size
     started = time.perf_counter()
     verdict = inspector.inspect(frame.picture)
     judged_ms = (time.perf_counter() - started) * 1e3

@@ -195,6 +195,10 @@ def test_a_full_folder_is_replaced_only_when_told_to(tmp_path):
     with pytest.raises(OutputError, match="exists already"):
         synthesise(out, train=1, good=0, defects=0, seed=0, size_px=SIZE_PX)
     assert (out / "mine.txt").read_text() == "keep"
+    with pytest.raises(OutputError, match="is not an older output"):
+        synthesise(out, train=1, good=0, defects=0, seed=0, size_px=SIZE_PX, overwrite=True)
+    assert (out / "mine.txt").read_text() == "keep"
+    (out / "synth.json").touch()
     synthesise(out, train=1, good=0, defects=0, seed=0, size_px=SIZE_PX, overwrite=True)
     assert sorted(path.name for path in out.iterdir()) == ["synth.json", "train"]
 

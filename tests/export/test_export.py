@@ -84,10 +84,10 @@ def test_a_tolerance_that_no_engine_meets_writes_nothing(run, tmp_path):
 def test_a_failed_export_keeps_the_older_bundle(run, tmp_path):
     old = tmp_path / "bundle"
     old.mkdir()
-    (old / "keep.txt").touch()
+    (old / "manifest.json").touch()
     with pytest.raises(ParityError):
         export_bundle(run, old, ExportConfig(pictures=2, tolerance=1e-12), overwrite=True)
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["bundle", "bundle/keep.txt"]
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["bundle", "bundle/manifest.json"]
 
 
 @pytest.mark.parametrize("step", ["building the graph", "judging with anomalib", "comparing onnxruntime"])

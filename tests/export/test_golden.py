@@ -90,7 +90,8 @@ def test_the_stages_are_those_that_anomalib_goes_through(model, nuts):
     spread = model.model.anomaly_map_generator(
         torch.from_numpy(stages[STAGE_DISTANCES]).reshape(1, 1, 16, 12), torch.Size((128, 96))
     )
-    assert torch.equal(spread, whole.anomaly_map)
+    # The reference distances are float64; anomalib's float32 ones cancel, by up to 1e-3 of the largest.
+    assert torch.allclose(spread, whole.anomaly_map, rtol=0, atol=2e-3 * float(whole.anomaly_map.max()))
 
 
 def test_the_tensors_kept_are_samples_of_those_stages(bundle, model):

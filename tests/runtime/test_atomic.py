@@ -23,7 +23,7 @@ def names(folder: Path) -> list[str]:
 
 
 def write_half(out: Path, error: type[BaseException]) -> None:
-    with new_folder(out, overwrite=True) as folder:
+    with new_folder(out, overwrite=True, marker="old") as folder:
         (folder / "half").touch()
         raise error
 
@@ -86,7 +86,7 @@ def test_a_file_into_a_folder_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_folder_appears_when_the_block_ends(tmp_path):
-    with new_folder(tmp_path / "deep" / "out") as folder:
+    with new_folder(tmp_path / "deep" / "out", marker="old") as folder:
         (folder / "a").touch()
         assert not (tmp_path / "deep" / "out").exists()
     assert names(tmp_path / "deep" / "out") == ["a"]
@@ -94,7 +94,7 @@ def test_a_folder_appears_when_the_block_ends(tmp_path):
 
 
 def test_a_folder_can_be_read_by_others(tmp_path):
-    with new_folder(tmp_path / "out"):
+    with new_folder(tmp_path / "out", marker="old"):
         pass
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o755
 
@@ -119,7 +119,7 @@ def test_an_error_midway_keeps_the_older_folder(tmp_path, error):
 def test_overwriting_replaces_the_older_folder_whole(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
-    with new_folder(tmp_path / "out", overwrite=True) as folder:
+    with new_folder(tmp_path / "out", overwrite=True, marker="old") as folder:
         (folder / "new").touch()
     assert names(tmp_path / "out") == ["new"]
     assert names(tmp_path) == ["out"]
@@ -128,14 +128,54 @@ def test_overwriting_replaces_the_older_folder_whole(tmp_path):
 def test_an_older_folder_is_not_replaced_unasked(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
-    with pytest.raises(OutputError, match=r"exists already; .* give --force"), new_folder(tmp_path / "out"):
+    with (
+        pytest.raises(OutputError, match=r"exists already; .* give --force"),
+        new_folder(tmp_path / "out", marker="old"),
+    ):
         pytest.fail("the work must not begin")
     assert names(tmp_path / "out") == ["old"]
 
 
+def test_a_folder_that_is_no_older_output_is_not_replaced_even_by_force(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").touch()
+    with pytest.raises(OutputError, match="is not an older output"):
+        check_output_folder(tmp_path / "thesis", marker="run.json", overwrite=True)
+
+
+def test_an_output_that_holds_an_input_or_the_working_directory_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "out" / "data").mkdir(parents=True)
+    (tmp_path / "out" / "old").touch()
+    with pytest.raises(OutputError, match="which is in use"):
+        check_output_folder(tmp_path / "out", marker="old", overwrite=True, inputs=[tmp_path / "out" / "data"])
+    monkeypatch.chdir(tmp_path / "out" / "data")
+    with pytest.raises(OutputError, match="which is in use"):
+        check_output_folder(tmp_path / "out", marker="old", overwrite=True)
+
+
+def test_a_folder_that_appears_during_the_work_is_not_replaced(tmp_path):
+    def somebody_is_quicker() -> None:
+        with new_folder(tmp_path / "out", marker="old"):
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "somebody's").touch()
+
+    with pytest.raises(OutputError, match="exists already"):
+        somebody_is_quicker()
+    assert names(tmp_path / "out") == ["somebody's"]
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with new_folder(tmp_path / "link", marker="old") as folder:
+        (folder / "new").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path / "real") == ["new"]
+
+
 def test_an_empty_folder_is_not_in_the_way(tmp_path):
     (tmp_path / "out").mkdir()
-    with new_folder(tmp_path / "out") as folder:
+    with new_folder(tmp_path / "out", marker="old") as folder:
         (folder / "new").touch()
     assert names(tmp_path / "out") == ["new"]
 
@@ -151,7 +191,10 @@ def test_a_rename_that_fails_puts_the_older_folder_back(tmp_path, monkeypatch):
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", fails_at_the_last_step)
-    with pytest.raises(OutputError, match="Input/output error"), new_folder(tmp_path / "out", overwrite=True):
+    with (
+        pytest.raises(OutputError, match="Input/output error"),
+        new_folder(tmp_path / "out", overwrite=True, marker="old"),
+    ):
         pass
     assert names(tmp_path / "out") == ["old"]
     assert names(tmp_path) == ["out"]
@@ -160,19 +203,19 @@ def test_a_rename_that_fails_puts_the_older_folder_back(tmp_path, monkeypatch):
 def test_a_file_in_the_way_is_refused_even_when_overwriting(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(OutputError, match="is a file, expected a folder"):
-        check_output_folder(tmp_path / "out", overwrite=True)
+        check_output_folder(tmp_path / "out", marker="old", overwrite=True)
 
 
 @needs_proc
 def test_a_parent_that_cannot_be_written_is_refused():
-    with pytest.raises(OutputError, match="cannot write"), new_folder(UNWRITABLE / "out"):
+    with pytest.raises(OutputError, match="cannot write"), new_folder(UNWRITABLE / "out", marker="old"):
         pytest.fail("the work must not begin")
 
 
 def test_a_file_as_parent_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot write to .*file"):
-        check_output_folder(tmp_path / "file" / "out", overwrite=False)
+        check_output_folder(tmp_path / "file" / "out", marker="old", overwrite=False)
 
 
 _KILLED = """
@@ -185,7 +228,7 @@ def die(*_):
 if kind == "file":
     os.fsync = die                       # after the bytes, before the rename
     atomic.write_bytes(target / "a", b"new")
-with atomic.new_folder(target, overwrite=True) as folder:
+with atomic.new_folder(target, overwrite=True, marker="a") as folder:
     (folder / "new").write_text("half")
     die()
 """

@@ -1,5 +1,6 @@
 """Both engines give what the reference gave, at the pinned precision."""
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -233,3 +234,13 @@ def test_the_pictures_of_the_data_set_get_the_label_of_the_reference(engine, bun
     for path in paths:
         frame = read_picture(path)
         assert engine.infer(frame).pred_label == other.infer(frame).pred_label
+
+
+def test_openvino_starts_afresh_after_many_frame_sizes_and_judges_alike(bundle, monkeypatch):
+    module = importlib.import_module("nut_runtime.engines.openvino")
+    monkeypatch.setattr(module, "_SIZES_KEPT", 2)
+    engine = load_engine(bundle, "openvino")
+    frames = [np.full((side, side + 3, 3), 90, np.uint8) for side in (20, 30, 40, 50, 20)]
+    scores = [engine.infer(frame).raw_score for frame in frames]
+    assert scores[0] == pytest.approx(scores[-1], rel=1e-6)
+    assert len(engine._sizes) <= 2

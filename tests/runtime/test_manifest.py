@@ -21,6 +21,9 @@ MANIFEST = Manifest(
     point=OperatingPoint(
         image=Scale(threshold=35.7, minimum=0.0, maximum=71.3), pixel=Scale(threshold=1 / 3, minimum=0.0, maximum=65.8)
     ),
+    model_point=OperatingPoint(
+        image=Scale(threshold=35.8, minimum=0.0, maximum=71.3), pixel=Scale(threshold=1 / 3, minimum=0.0, maximum=65.8)
+    ),
     files={
         path: FileEntry(sha256=DIGEST, size_bytes=7)
         for path in ("model.onnx", "model.xml", "model.bin", "golden/00.png", "golden/00.npz")
@@ -173,4 +176,12 @@ def test_a_file_that_is_used_must_be_among_those_with_a_digest(data, alter):
 def test_a_number_that_would_let_everything_pass_is_refused(data, alter, message):
     alter(data)
     with pytest.raises(BundleError, match=message):
+        Manifest.parse(json.dumps(data))
+
+
+def test_an_ir_without_its_weights_among_the_files_is_refused():
+    # the memory bank lies in model.bin: unlisted, it could be altered unseen
+    data = MANIFEST.to_json()
+    del data["files"]["model.bin"]
+    with pytest.raises(BundleError, match=r"refers to 'model\.bin', which is not among its files"):
         Manifest.parse(json.dumps(data))

@@ -80,3 +80,12 @@ def test_any_name_fits_the_strip(frame, anomaly_map, name):
     drawn = draw_verdict(frame, anomaly_map, anomaly_map > 2, is_defective=False, pred_score=0.4, name=name)
     # The rightmost 8 px of the strip are kept free of text, so a name that is too long shows here.
     assert (drawn[300:, -7:] == drawn[-1, -1]).all()
+
+
+def test_a_long_thin_frame_is_not_enlarged_beyond_memory():
+    frame = np.zeros((16, 4000, 3), np.uint8)
+    drawn = draw_verdict(
+        frame, np.zeros((32, 32), np.float32), np.zeros((32, 32), bool), is_defective=False, pred_score=0.1
+    )
+    assert drawn.shape[1] == 4000
+    assert drawn.shape[0] <= 16 + 120

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nut_runtime.errors import InputError
-from nut_runtime.scoring import OperatingPoint, Scale, is_defective, normalise
+from nut_runtime.scoring import OperatingPoint, Scale, is_defective, normalise, rescale
 
 SCALE = Scale(threshold=4.0, minimum=1.0, maximum=9.0)
 
@@ -81,3 +81,16 @@ def test_an_incomplete_operating_point_is_refused(alter):
     alter(data)
     with pytest.raises(InputError, match="operating point is incomplete"):
         OperatingPoint.from_json(data)
+
+
+def test_rescaling_gives_what_the_other_scale_would_have_given():
+    raw = np.array([0, 1, 3, 5, 7.9], np.float32)
+    old, new = Scale(threshold=4, minimum=0, maximum=8), Scale(threshold=2, minimum=0, maximum=4)
+    # two roundings of float32 more than normalising once
+    assert np.allclose(rescale(normalise(raw, old), old, new), normalise(raw, new), rtol=0, atol=1e-6)
+
+
+def test_rescaling_to_the_same_scale_changes_no_bit():
+    values = np.array([0.1, 0.5, 0.9], np.float32)
+    scale = Scale(threshold=3, minimum=0, maximum=7)
+    assert np.array_equal(rescale(values, scale, scale), values)

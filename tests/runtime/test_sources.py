@@ -66,10 +66,10 @@ def test_a_folder_without_pictures_gives_those_of_its_sub_folders(folder, tmp_pa
     assert [frame.name for frame in open_files([tmp_path / "top"])] == ["a", "b", "c"]
 
 
-def test_a_folder_with_pictures_leaves_its_sub_folders_alone(folder):
+def test_a_folder_gives_its_own_pictures_and_then_those_of_its_sub_folders(folder):
     (folder / "sub").mkdir()
     write_picture(folder / "sub" / "d.png", picture(4))
-    assert [frame.name for frame in open_files([folder])] == ["a", "b", "c"]
+    assert [frame.name for frame in open_files([folder])] == ["a", "b", "c", "d"]
 
 
 def test_a_folder_without_any_pictures_is_refused(tmp_path):

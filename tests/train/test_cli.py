@@ -185,6 +185,7 @@ def test_a_training_prints_what_it_made_and_what_to_do_next(data):
     run = data.parent / "run"
     run.mkdir()
     (run / "old.txt").touch()
+    (run / "run.json").touch()
     result = _nut("train", data, "-o", run, "--image-size", "64x96", "--device", "cpu", "--force")
     assert result.exit_code == 0, result.output
     assert not (run / "old.txt").exists()

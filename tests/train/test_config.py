@@ -96,3 +96,8 @@ def test_an_image_size_is_read(text, size):
 def test_what_is_no_image_size_is_refused_with_an_example(text):
     with pytest.raises(InputError, match="such as 256 or 192x320"):
         parse_image_size(text)
+
+
+def test_a_seed_that_numpy_does_not_take_is_refused():
+    with pytest.raises(InputError, match="seed 4294967296, expected at least 0 and less than 4294967296"):
+        TrainConfig(seed=2**32)

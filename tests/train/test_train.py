@@ -140,10 +140,10 @@ def test_an_interrupted_run_leaves_nothing_behind(nuts, tmp_path, step):
 def test_an_interrupted_run_keeps_the_older_one(nuts, tmp_path):
     old = tmp_path / "run"
     old.mkdir()
-    (old / "keep.txt").write_text("old")
+    (old / "run.json").write_text("old")
     with pytest.raises(KeyboardInterrupt):
         train(nuts, old, SMALL, overwrite=True, progress=_interrupt_at("judging test pictures"))
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["run", "run/keep.txt"]
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["run", "run/run.json"]
 
 
 def test_a_broken_mask_is_named_before_the_training(data, tmp_path):

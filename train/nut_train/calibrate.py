@@ -96,7 +96,12 @@ def split_good(paths: Sequence[Path], *, holdout: float, seed: int) -> Split:
 
 
 def threshold_at(scores: NDArray[np.float64], false_reject_rate: float) -> float:
-    """Return a threshold that rejects at most the stated share of these good scores.
+    """Return a threshold that rejects at most the stated share of good parts like these.
+
+    It lies above the k-th smallest of the n scores, k = ceil((n + 1) (1 - rate)): a fresh good part, drawn like these,
+    then exceeds it with a probability of at most the rate (split conformal prediction, Lei et al. 2018,
+    "Distribution-free predictive inference for regression", section 2.2). Where k would be n + 1, n pictures cannot
+    speak for the rate, and it lies above all of them.
 
     The threshold is put half-way between two neighbouring scores, never on one: on a score, float32 rounding
     in another engine would decide that part. Above the largest score it is put 1% of that score higher.
@@ -109,14 +114,15 @@ def threshold_at(scores: NDArray[np.float64], false_reject_rate: float) -> float
         InputError: If there are no scores or one is not finite.
 
     Example:
-        >>> threshold_at(np.array([1.0, 2.0, 3.0, 4.0]), 0.25)
+        >>> threshold_at(np.array([1.0, 2.0, 3.0, 4.0]), 0.4)
         3.5
     """
     if scores.size == 0 or not np.isfinite(scores).all():
         raise InputError("calibration needs at least one score, and all of them finite")
     ordered = np.sort(scores)
-    rejected = int(np.floor(false_reject_rate * ordered.size))  # how many may lie above the threshold
-    below = ordered[ordered.size - 1 - rejected]
+    # 1e-9: (n + 1) (1 - rate) is a whole number for the very n that just suffice, and must not be rounded up past it
+    place = int(np.ceil((ordered.size + 1) * (1 - false_reject_rate) - 1e-9))
+    below = ordered[min(place, ordered.size) - 1]
     above = ordered[ordered > below]
     if above.size == 0:
         return float(below * 1.01) if below > 0 else 1e-6

@@ -122,7 +122,7 @@ def evaluate(run: Path, dataset: Path, out: Path | None, device: str, force: boo
     from nut_train.run import open_run
     from nut_train.train import evaluate_run
 
-    out = out or run.with_name(f"{run.name}-on-{dataset.resolve().name}")
+    out = out or run.resolve().with_name(f"{run.resolve().name}-on-{dataset.resolve().name}")
     with progress_bars() as progress:
         record = evaluate_run(open_run(run), dataset, out, device=device, overwrite=force, progress=progress)
     print_evaluation(record)

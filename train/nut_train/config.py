@@ -57,20 +57,22 @@ class TrainConfig:
         for side in (self.image_height_px, self.image_width_px):
             if not _SMALLEST_INPUT_PX <= side <= _LARGEST_INPUT_PX:
                 raise InputError(f"image size {side} px, expected {_SMALLEST_INPUT_PX} to {_LARGEST_INPUT_PX}")
-        if not 0 < self.coreset_ratio <= 1:
-            raise InputError(f"coreset ratio {self.coreset_ratio}, expected above 0 and at most 1")
-        if not 0 < self.false_reject_rate <= 0.5:  # noqa: PLR2004
-            raise InputError(f"false reject rate {self.false_reject_rate}, expected above 0 and at most 0.5")
-        if not 0 < self.holdout <= 0.9:  # noqa: PLR2004
-            raise InputError(f"holdout {self.holdout}, expected above 0 and at most 0.9")
+        for name, share, most in (
+            ("coreset ratio", self.coreset_ratio, 1),
+            ("false reject rate", self.false_reject_rate, 0.5),
+            ("holdout", self.holdout, 0.9),
+        ):
+            if not 0 < share <= most:
+                raise InputError(f"{name} {share}, expected above 0 and at most {most}")
         for name, value, least in (
             ("neighbours", self.neighbours, 1),
             ("batch size", self.batch_size, 1),
             ("workers", self.workers, 0),
-            ("seed", self.seed, 0),
         ):
             if value < least:
                 raise InputError(f"{name} {value}, expected at least {least}")
+        if self.seed not in range(2**32):  # what numpy's and Lightning's seeding take
+            raise InputError(f"seed {self.seed}, expected at least 0 and less than {2**32}")
         if self.device not in DEVICES:
             raise InputError(f"device {self.device!r}, expected one of {', '.join(DEVICES)}")
         if self.backbone_weights is not None and not Path(self.backbone_weights).is_file():

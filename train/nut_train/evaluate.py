@@ -1,6 +1,6 @@
 """How good a model is on a data set: every picture judged by anomalib, then metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +87,7 @@ def evaluate(
     model: "Patchcore",
     dataset: Dataset,
     *,
-    seen: Sequence[Path] = (),
+    seen: Collection[str] = (),
     device: str = "auto",
     progress: Progress = no_progress,
 ) -> Evaluation | None:
@@ -96,8 +96,8 @@ def evaluate(
     Args:
         model: Trained and calibrated.
         dataset: Its `test` pictures are judged.
-        seen: Pictures that trained or calibrated the model; a test picture with the same bytes as one is left
-            out and reported, since it says nothing.
+        seen: SHA-256 of the pictures that trained or calibrated the model; a test picture with the same bytes as
+            one is left out and reported, since it says nothing.
         device: `auto`, `cpu` or `cuda`.
         progress: Told of each picture.
 
@@ -107,10 +107,9 @@ def evaluate(
     Raises:
         PictureError: If a picture cannot be read.
     """
-    known = {digest(path) for path in seen}
     kinds = dict.fromkeys(dataset.test_good, GOOD)
     kinds |= {path: kind for kind, paths in dataset.defects.items() for path in paths}
-    leaked = tuple(path for path in kinds if known and digest(path) in known)
+    leaked = tuple(path for path in kinds if seen and digest(path) in seen)
     for path in leaked:
         del kinds[path]
     judged: list[Judged] = []

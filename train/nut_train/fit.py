@@ -85,6 +85,7 @@ def fit(
     with tempfile.TemporaryDirectory(prefix="nut-fit-") as folder, _coreset_progress(progress), ctrl_c_passes():
         engine = Engine(
             accelerator=accelerator(config.device),
+            devices=1,  # on several the bank would be split among them
             callbacks=[_Steps(progress)],
             default_root_dir=folder,
             limit_val_batches=0,  # calibration is ours

@@ -11,10 +11,11 @@ from nut_dataset.layout import Dataset, fingerprint, list_dataset, open_dataset
 from nut_dataset.progress import Progress, no_progress
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.errors import InputError
-from nut_runtime.pictures import list_pictures, read_picture
+from nut_runtime.pictures import read_picture
 from nut_train.backbone import Backbone, describe_backbone
 from nut_train.calibrate import Calibration, Split, calibrate, split_good
 from nut_train.config import TrainConfig
+from nut_train.digests import digest
 from nut_train.evaluate import evaluate
 from nut_train.fit import fit, save_checkpoint
 from nut_train.patchcore import build_model, set_operating_point
@@ -23,7 +24,9 @@ from nut_train.report import write_report
 from nut_train.run import CHECKPOINT, RECORD, RUN_SCHEMA, Run, open_run, package_versions
 from nut_train.weights import Weights, find_weights
 
-__all__ = ["evaluate_run", "train"]
+__all__ = ["EVALUATION", "evaluate_run", "train"]
+
+EVALUATION = "evaluation.json"
 
 
 def train(
@@ -53,7 +56,7 @@ def train(
         OutputError: If `out` exists or cannot be written.
     """
     started = time.monotonic()
-    with new_folder(out, overwrite=overwrite) as folder:
+    with new_folder(out, marker=RECORD, overwrite=overwrite, inputs=[root]) as folder:
         dataset = open_dataset(root)
         split = split_good(dataset.train_good, holdout=config.holdout, seed=config.seed)
         backbone = describe_backbone(config.backbone, config.layers, image_size=config.image_size)
@@ -71,10 +74,12 @@ def train(
         calibration, held_out = _calibrate(model, split, config, progress)
         set_operating_point(model, calibration.point)
         save_checkpoint(engine, folder / CHECKPOINT)
-        evaluation = evaluate(model, dataset, seen=dataset.train_good, device=config.device, progress=progress)
+        seen = sorted({digest(path) for path in dataset.train_good})
+        evaluation = evaluate(model, dataset, seen=seen, device=config.device, progress=progress)
         record = _record(dataset, config, backbone, weights, split, calibration)
         record["bank"] = dict(zip(("rows", "width"), model.model.memory_bank.shape, strict=True))
         record["held_out_scores"] = held_out
+        record["train_sha256"] = seen
         record["evaluation"] = None if evaluation is None else evaluation.to_json(dataset.root)
         record["seconds"] = {"fit": round(fitted - started, 1), "total": round(time.monotonic() - started, 1)}
         write_json(folder / RECORD, record)
@@ -170,7 +175,7 @@ def evaluate_run(
     Args:
         run: A finished run.
         root: The data set, of which only `test` is needed; test pictures that repeat its own training pictures,
-            or those the run was trained on where these are still there, are left out.
+            or those the run was trained on, are left out.
         out: The folder to write.
         device: `auto`, `cpu` or `cuda`.
         overwrite: Replace an older folder.
@@ -183,19 +188,19 @@ def evaluate_run(
         InputError: If the run or the data set is not usable.
         OutputError: If `out` exists or cannot be written.
     """
-    with new_folder(out, overwrite=overwrite) as folder:
+    with new_folder(out, marker=EVALUATION, overwrite=overwrite, inputs=[root, run.folder]) as folder:
         dataset = list_dataset(root)
         if not dataset.test_good and not dataset.defective:
             raise InputError(f"{dataset.root / 'test'} holds no pictures; put them in test/good and test/<kind>")
-        trained = Path(run.record["dataset"]["path"]) / "train" / "good"
-        seen = [*dataset.train_good, *(list_pictures(trained) if trained.is_dir() else ())]
+        seen = {*run.record.get("train_sha256", ()), *(digest(path) for path in dataset.train_good)}
         evaluation = evaluate(run.load(), dataset, seen=seen, device=device, progress=progress)
         record = {
             **run.record,
             "evaluated": datetime.now(UTC).isoformat(timespec="seconds"),
             "dataset": _dataset_facts(dataset),
+            "trained_on": run.record["dataset"],
             "evaluation": None if evaluation is None else evaluation.to_json(dataset.root),
         }
-        write_json(folder / "evaluation.json", record)
+        write_json(folder / EVALUATION, record)
         write_report(folder, record, evaluation)
     return record

@@ -6,6 +6,7 @@ is either `.safetensors` or a `.pth` loaded with `weights_only=True`, so nothing
 
 import hashlib
 import importlib.util
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -129,7 +130,7 @@ def _read(path: Path, *, source: str, expected_sha256: str | None = None) -> Wei
 
             tensors = load(data)
         else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
         # torch's own message would advise to unpickle it all the same
         raise InputError(

@@ -69,6 +69,8 @@ def load_engine(bundle: Bundle, name: str | None = None, *, threads: int | None 
     if threads is not None and threads < 1:
         raise InputError(f"{threads} threads, expected at least 1")
     chosen = choose_engine(name)
+    if name is None:  # the preferred one that the bundle has a model for
+        chosen = next((one for one in available_engines() if one in bundle.manifest.models), chosen)
     try:
         return ENGINES[chosen](bundle, threads)
     except ImportError as error:

@@ -89,7 +89,7 @@ class _Joined:
 def open_files(paths: Sequence[Path]) -> Source:
     """Open picture files, folders of pictures and video files as one source, in the order given.
 
-    A folder gives the pictures in it by name, and where it has none, those in its sub-folders.
+    A folder gives the pictures in it by name, then those in its sub-folders.
 
     Raises:
         InputError: If a path does not exist, is neither picture nor video, or a folder holds no pictures.
@@ -113,11 +113,13 @@ def open_files(paths: Sequence[Path]) -> Source:
 
 
 def _pictures_below(folder: Path) -> list[Path]:
-    """Return the pictures in a folder, or in its sub-folders where it has none itself."""
-    pictures = list_pictures(folder)
-    if not pictures:
-        folders = sorted(path for path in folder.rglob("*") if path.is_dir() and not path.name.startswith("."))
-        pictures = [picture for below in folders for picture in list_pictures(below)]
+    """Return the pictures in a folder, then those in its sub-folders; hidden folders are left out."""
+    folders = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_dir() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    pictures = [picture for place in (folder, *folders) for picture in list_pictures(place)]
     if not pictures:
         raise InputError(f"{folder} holds no pictures ({extensions_text()})")
     return pictures
