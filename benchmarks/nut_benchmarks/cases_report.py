@@ -74,8 +74,6 @@ def write_cases(folder: Path, results: Sequence[CaseResult], machine: Machine, *
         "Faster: than anomalib's own export in the same engine.",
         "",
     ]
-        "",
-    ]
     for result in results:
         lines += [f"## {result.name}: bank {result.rows} x {result.width}", "", "| " + " | ".join(_COLUMNS) + " |"]
         lines += ["|---|" + "---:|" * (len(_COLUMNS) - 1)]
