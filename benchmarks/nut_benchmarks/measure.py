@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.engines.base import EngineResult
-from nut_runtime.engines.no_telemetry import import_openvino
+from nut_runtime.engines.import_openvino import import_openvino
 from nut_runtime.pictures import read_picture
 
 __all__ = ["PYTORCH", "Job", "Timing", "load_judge", "run_job"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-from nut_runtime.engines.no_telemetry import import_openvino
+from nut_runtime.engines.import_openvino import import_openvino
 from nut_runtime.scoring import OperatingPoint
 
 __all__ = ["ONNX_FILE", "OPENVINO_FILE", "model_info", "write_models"]

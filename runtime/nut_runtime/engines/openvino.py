@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nut_runtime.bundle import Bundle
 from nut_runtime.contract import INPUT, OUTPUTS, STAGES
 from nut_runtime.engines.base import PRECISIONS, EngineResult, to_result
-from nut_runtime.engines.no_telemetry import import_openvino
+from nut_runtime.engines.import_openvino import import_openvino
 from nut_runtime.errors import EngineError
 
 __all__ = ["OpenVinoEngine"]
@@ -22,8 +22,9 @@ class OpenVinoEngine:
     Left alone, OpenVINO computes in bf16 on CPUs that have it, which moves scores by up to 3% of their range;
     the precision is therefore pinned and read back.
 
-    For every new frame size OpenVINO prepares anew and keeps about 1 MB; a camera has one size, but a folder of
-    pictures has many, so after `_SIZES_KEPT` sizes the model is compiled afresh (0.2 s).
+    For every new frame size OpenVINO prepares anew and keeps what it prepared; a camera has one size, but a folder of
+    pictures has many, so after `_SIZES_KEPT` sizes the model is compiled afresh (0.2 s), and its cache is bounded
+    (`import_openvino`).
     """
 
     name = "openvino"
