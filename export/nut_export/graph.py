@@ -29,14 +29,10 @@ class Deployment:
     Attributes:
         model: The ONNX model.
         grid: Rows and columns of patches.
-        bank_rows: Vectors in the memory bank.
-        width: Length of each.
     """
 
     model: onnx.ModelProto
     grid: tuple[int, int]
-    bank_rows: int
-    width: int
 
 
 def build_graph(model: "Patchcore", backbone: Backbone, *, size: tuple[int, int], point: OperatingPoint) -> Deployment:
@@ -71,7 +67,7 @@ def build_graph(model: "Patchcore", backbone: Backbone, *, size: tuple[int, int]
         ],
         name="patchcore",
     )
-    return Deployment(model=built, grid=grid, bank_rows=len(bank.rows), width=bank.rows.shape[1])
+    return Deployment(model=built, grid=grid)
 
 
 def _add_decision(graph: GraphBuilder, raw: str, scale: Scale, *, score: str, label: str) -> None:
