@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 
 from nut_dataset.progress import progress_bars
+from nut_export.compat import COMPAT
+from nut_export.ovms import LAYOUTS
 from nut_runtime.cli_errors import NutCommand
 
 __all__ = ["export"]
@@ -34,9 +36,28 @@ __all__ = ["export"]
 @click.option(
     "--pictures", type=int, default=400, show_default=True, metavar="N", help="Pictures the proof uses at most."
 )
+@click.option(
+    "--compat",
+    multiple=True,
+    type=click.Choice(tuple(COMPAT)),
+    help="Write a variant for another tool as well; may be given again. As large as the model.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="Write a model repository as well: ovms for OpenVINO Model Server. As large as the model.",
+)
 @click.option("--force", is_flag=True, help="Replace BUNDLE if it exists, and write it even if the proof fails.")
 def export(
-    run: Path, out: Path, dataset: Path | None, name: str | None, tolerance: float, pictures: int, force: bool
+    run: Path,
+    out: Path,
+    dataset: Path | None,
+    name: str | None,
+    tolerance: float,
+    pictures: int,
+    compat: tuple[str, ...],
+    layout: str | None,
+    force: bool,
 ) -> None:
     """Export a trained RUN as a bundle for the edge, and prove that no verdict changed.
 
@@ -46,6 +67,7 @@ def export(
     \b
     nut export run -o bundle
     nut export run -o bundle --name m8-nut --dataset other-nuts
+    nut export run -o bundle --compat anomalib --compat model-api --layout ovms
     """
     from nut_train.quiet import hush_libraries
 
@@ -53,12 +75,15 @@ def export(
     from nut_export.export import ExportConfig, export_bundle
     from nut_train.run import open_run
 
-    config = ExportConfig(name=name, tolerance=tolerance, pictures=pictures, is_forced=force)
+    config = ExportConfig(
+        name=name, tolerance=tolerance, pictures=pictures, is_forced=force, compat=compat, layout=layout
+    )
     with progress_bars() as progress:
         exported = export_bundle(open_run(run), out, config, dataset_root=dataset, overwrite=force, progress=progress)
+    width = max(map(len, exported.parity)) + 1
     for parity in exported.parity.values():
         click.echo(
-            f"{parity.engine:<12}max |d pred_score| {parity.max_d_score:.1e}, {len(parity.flips)} flips "
+            f"{parity.engine:<{width}}max |d pred_score| {parity.max_d_score:.1e}, {len(parity.flips)} flips "
             f"on {parity.pictures} pictures of {parity.sizes} sizes"
         )
         if not parity.max_d_score <= tolerance or parity.flips:

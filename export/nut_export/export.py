@@ -13,8 +13,11 @@ import numpy as np
 
 from nut_dataset.layout import Dataset, fingerprint, open_dataset
 from nut_dataset.progress import Progress, no_progress
+from nut_export.compat import COMPAT, write_compat
+from nut_export.compat_engine import CompatEngine
 from nut_export.golden import choose_golden, reference_stages, write_golden
 from nut_export.graph import build_graph
+from nut_export.ovms import LAYOUTS, write_ovms
 from nut_export.parity import FP32_TOLERANCE, Parity, check_parity, compare, measure
 from nut_export.parity_report import write_parity_report
 from nut_export.writers import model_info, write_models
@@ -50,23 +53,32 @@ class ExportConfig:
         tolerance: Largest |d pred_score| that the proof lets pass, above 0.
         pictures: Pictures the proof uses at most, evenly over the test and held-out ones.
         is_forced: Write the bundle even where the proof fails.
+        compat: Variants for other tools to write as well, names from `nut_export.compat.COMPAT`.
+        layout: Model repository to write as well, one of `nut_export.ovms.LAYOUTS`; None writes none.
     """
 
     name: str | None = None
     tolerance: float = FP32_TOLERANCE
     pictures: int = 400
     is_forced: bool = False
+    compat: tuple[str, ...] = ()
+    layout: str | None = None
 
     def __post_init__(self) -> None:
         """Check ranges.
 
         Raises:
-            InputError: If a value is outside its range.
+            InputError: If a value is outside its range, or a variant or layout is not known.
         """
         if not 0 < self.tolerance <= 1:
             raise InputError(f"tolerance {self.tolerance}, expected above 0 and at most 1")
         if self.pictures < 1:
             raise InputError(f"{self.pictures} pictures for the proof, expected at least 1")
+        for name in self.compat:
+            if name not in COMPAT:
+                raise InputError(f"unknown compat variant {name!r}, expected one of {', '.join(COMPAT)}")
+        if self.layout is not None and self.layout not in LAYOUTS:
+            raise InputError(f"unknown layout {self.layout!r}, expected one of {', '.join(LAYOUTS)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +87,7 @@ class Exported:
 
     Attributes:
         bundle: The bundle, as the edge opens it.
-        parity: The proof, by engine.
+        parity: The proof, by engine, and by variant as `compat/NAME`.
     """
 
     bundle: Bundle
@@ -115,6 +127,9 @@ def export_bundle(
         deployment = build_graph(model, run.backbone, size=run.config.image_size, point=run.point)
         facts = _facts(run, dataset, config, grid=deployment.grid)
         models = write_models(deployment.model, folder, model_info(run.point, facts))
+        variants = write_compat(folder / models["openvino"], config.compat)
+        if config.layout is not None:
+            write_ovms(folder / models["openvino"], facts["name"])
         progress("building the graph", 1, 1)
 
         predictions = _reference(model, paths, progress)
@@ -137,6 +152,7 @@ def export_bundle(
         )
         bundle = Bundle(folder=folder, manifest=draft)
         engines = {name: load_engine(bundle, name) for name in models}
+        judges = engines | {judge.name: judge for judge in (CompatEngine(variants[name], name) for name in variants)}
         parities = {
             name: compare(
                 predictions,
@@ -147,7 +163,7 @@ def export_bundle(
                 dataset=dataset,
                 threshold=run.point.image.threshold,
             )
-            for name, engine in engines.items()
+            for name, engine in judges.items()
         }
         write_json(folder / "parity.json", {name: parity.to_json() for name, parity in parities.items()})
         write_parity_report(folder / "parity.html", draft, parities, config.tolerance)

@@ -315,8 +315,9 @@ def info(model: Path, as_json: bool) -> None:
             )
         )
     rows.append(("files", f"{len(manifest.files)}, all match their SHA-256"))
+    width = max(20, *(len(name) + 2 for name, _ in rows))
     for name, value in rows:
-        say(f"{name:<20}{value}")
+        say(f"{name:<{width}}{value}")
 
 
 @main.command()

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from nut_benchmarks.cli import main
 from nut_runtime.bundle import open_bundle
+from nut_runtime.cli import main as runtime
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -48,6 +49,33 @@ def test_an_export_prints_the_proof_of_each_engine_and_what_to_do_next(run_folde
     assert all("0 flips on 3 pictures of 3 sizes" in line for line in lines[:2])
     assert result.stderr == ""
     assert open_bundle(bundle).manifest.name == "m8"
+
+
+def test_variants_for_other_tools_are_proved_listed_and_named_by_info(run_folder, tmp_path):
+    bundle = tmp_path / "bundle"
+    asked = ["--compat", "anomalib", "--compat", "model-api", "--compat", "anomalib", "--layout", "ovms"]
+    result = _export(run_folder, "-o", bundle, "--pictures", "3", "--name", "m8", *asked)
+    assert result.exit_code == 0, result.output
+    proved = [line.split()[0] for line in result.stdout.splitlines() if "0 flips on 3 pictures" in line]
+    assert proved == ["onnxruntime", "openvino", "compat/anomalib", "compat/model-api"]
+    manifest = open_bundle(bundle).manifest  # compares every listed file with its SHA-256
+    assert list(manifest.parity) == proved
+    folders = ("compat/anomalib", "compat/model-api", "ovms/m8/1")
+    wanted = {f"{folder}/model.{ending}" for folder in folders for ending in ("xml", "bin")} | {"ovms/config.json"}
+    assert {path for path in manifest.files if "/" in path and not path.startswith("golden/")} == wanted
+    assert "<b>compat/anomalib</b>" in (bundle / "parity.html").read_text()
+    info = CliRunner().invoke(runtime, ["info", "--model", str(bundle)])
+    assert "parity compat/model-api  0 of 3 verdicts flipped" in info.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "known"), [("--compat", "'anomalib', 'model-api'"), ("--layout", "'ovms'")], ids=["compat", "layout"]
+)
+def test_a_tool_that_is_not_known_says_which_are_and_nothing_is_written(run_folder, tmp_path, option, known):
+    result = _export(run_folder, "-o", tmp_path / "bundle", option, "tensorrt")
+    assert result.exit_code == 2
+    assert known in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_tolerance_that_is_not_met_is_one_line_and_writes_nothing(run_folder, tmp_path):
