@@ -52,11 +52,19 @@ def test_links_in_the_docs_lead_to_files_that_exist(page: Path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_tests_named_in_the_docs_exist(page: Path):
+    for name in re.findall(r"`(tests/[\w/]+\.py)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / name).is_file(), f"{page.name}: {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_options_named_in_the_docs_exist(page: Path):
     from nut_benchmarks.cli import main as nut
     from nut_runtime.cli import main as nut_runtime
 
-    known = {"--help", "--version", "--no-index", "--find-links", "--wheel-dir"}  # the last three are pip's
+    known = {"--help", "--version"}
+    known |= {"--no-index", "--find-links", "--wheel-dir", "--no-deps"}  # pip's
+    known |= {"--rm", "--config", "--port", "--rest", "--opt"}  # docker's and OpenVINO's, as far as an underscore
     context = nut.make_context("nut", [], resilient_parsing=True)
     groups = [(nut, context), (nut_runtime, nut_runtime.make_context("nut-runtime", [], resilient_parsing=True))]
     while groups:
