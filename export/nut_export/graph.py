@@ -50,8 +50,8 @@ def build_graph(model: "Patchcore", backbone: Backbone, *, size: tuple[int, int]
     add_preprocessing(graph, "image", size=size, mean=backbone.mean, std=backbone.std, name=STAGE_PIXELS)
     features, grid = export_features(model.model, size=size, source=STAGE_PIXELS, target=STAGE_EMBEDDING)
     graph.inline(features)
-    centred, by_chunk = add_nearest(graph, STAGE_EMBEDDING, bank, name=STAGE_DISTANCES)
-    add_image_score(graph, STAGE_DISTANCES, centred, by_chunk, bank, name="raw_score")
+    nearest = add_nearest(graph, STAGE_EMBEDDING, bank, name=STAGE_DISTANCES)
+    add_image_score(graph, STAGE_DISTANCES, nearest, bank, name="raw_score")
     raw_map = add_anomaly_map(graph, STAGE_DISTANCES, grid=grid, size=size, name="map/raw")
     graph.scope = "decide"
     _add_decision(graph, "raw_score", point.image, score="pred_score", label="pred_label")
