@@ -36,9 +36,7 @@ class GraphBuilder:
         """
         found, places = self._unnamed("TopK"), self._unnamed("TopK_places")
         inputs = [values, self.constant([count])]
-        self.nodes.append(
-            helper.make_node("TopK", inputs, [found, places], name=f"node/{found}", axis=axis, largest=0)
-        )
+        self.nodes.append(helper.make_node("TopK", inputs, [found, places], name=f"node/{found}", axis=axis, largest=0))
         return found, places
 
     def constant(self, value: NDArray[Any] | np.generic | float | list[int], *, name: str | None = None) -> str:

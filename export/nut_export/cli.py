@@ -1,6 +1,7 @@
 """`nut export`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,9 @@ from nut_dataset.progress import progress_bars
 from nut_export.compat import COMPAT
 from nut_export.ovms import LAYOUTS
 from nut_runtime.cli_errors import NutCommand
+
+if TYPE_CHECKING:
+    from nut_export.export import Exported
 
 __all__ = ["export"]
 
@@ -31,8 +35,20 @@ __all__ = ["export"]
 )
 @click.option("--name", metavar="NAME", help="Name of the part; the data set's folder by default.")
 @click.option(
-    "--tolerance", type=float, default=1e-3, show_default=True, help="Largest |d pred_score| the proof lets pass."
+    "--precision",
+    type=click.Choice(("fp32", "int8", "cascade")),
+    default="fp32",
+    show_default=True,
+    help="fp32 is exact; int8 is fast; cascade is int8, and fp32 where int8 is too close to the threshold to tell.",
 )
+@click.option(
+    "--tolerance",
+    type=float,
+    show_default="1e-3, 0.05 for int8 and cascade",
+    help="Largest |d pred_score| the proof lets pass.",
+)
+@click.option("--components", type=int, metavar="K", help="Width of the fast search; chosen by default.")
+@click.option("--candidates", type=int, metavar="C", help="Bank vectors measured exactly; chosen by default.")
 @click.option(
     "--pictures", type=int, default=400, show_default=True, metavar="N", help="Pictures the proof uses at most."
 )
@@ -53,7 +69,10 @@ def export(
     out: Path,
     dataset: Path | None,
     name: str | None,
-    tolerance: float,
+    precision: str,
+    tolerance: float | None,
+    components: int | None,
+    candidates: int | None,
     pictures: int,
     compat: tuple[str, ...],
     layout: str | None,
@@ -62,10 +81,11 @@ def export(
     """Export a trained RUN as a bundle for the edge, and prove that no verdict changed.
 
     The bundle holds the same model for ONNX Runtime and OpenVINO. It is written only if both judge every
-    picture as anomalib does.
+    picture as anomalib does; with --precision int8, every picture farther than 0.02 from the threshold.
 
     \b
     nut export run -o bundle
+    nut export run -o bundle --precision cascade
     nut export run -o bundle --name m8-nut --dataset other-nuts
     nut export run -o bundle --compat anomalib --compat model-api --layout ovms
     """
@@ -73,21 +93,42 @@ def export(
 
     hush_libraries()
     from nut_export.export import ExportConfig, export_bundle
+    from nut_export.fast import FastConfig
     from nut_train.run import open_run
 
     config = ExportConfig(
-        name=name, tolerance=tolerance, pictures=pictures, is_forced=force, compat=compat, layout=layout
+        name=name,
+        precision=precision,
+        tolerance=tolerance,
+        pictures=pictures,
+        is_forced=force,
+        compat=compat,
+        layout=layout,
+        fast=FastConfig(components=components, candidates=candidates),
     )
     with progress_bars() as progress:
         exported = export_bundle(open_run(run), out, config, dataset_root=dataset, overwrite=force, progress=progress)
-    width = max(map(len, exported.parity)) + 1
-    for parity in exported.parity.values():
-        click.echo(
-            f"{parity.engine:<{width}}max |d pred_score| {parity.max_d_score:.1e}, {len(parity.flips)} flips "
-            f"on {parity.pictures} pictures of {parity.sizes} sizes"
-        )
-        if not parity.max_d_score <= tolerance or parity.flips:
-            click.echo(
-                f"warning: {parity.engine} does not hold the tolerance {tolerance:.0e}; written by force", err=True
-            )
+    _print_export(exported)
     click.echo(f"bundle  {out}\nproof   {out / 'parity.html'}\nnext    nut-runtime --model {out} PICTURES")
+
+
+def _print_export(exported: "Exported") -> None:
+    """Say what was chosen and how the proof came out."""
+    from nut_export.parity import failure
+
+    width = max(map(len, exported.parity)) + 1
+    for engine, chosen in exported.fast.items():
+        click.echo(f"{engine:<{width}}{chosen.describe()}")
+    for parity in exported.parity.values():
+        line = f"{parity.engine:<{width}}max |d pred_score| {parity.max_d_score:.1e}, {len(parity.flips)} flips "
+        if parity.precision == "int8":
+            line += f"({parity.far_flips} farther than 0.02 from the threshold) "
+        line += f"on {parity.pictures} pictures of {parity.sizes} sizes"
+        if parity.recall is not None:
+            line += f", recall {100 * parity.recall:.2f}%"
+        if parity.rejudged is not None:
+            line += f", {100 * parity.rejudged / parity.pictures:.0f}% judged twice"
+        click.echo(line)
+        reason = failure(parity, exported.tolerance)
+        if reason is not None:
+            click.echo(f"warning: {parity.engine} does not hold: {reason}; written by force", err=True)

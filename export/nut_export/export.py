@@ -4,44 +4,42 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nut_dataset.layout import Dataset, fingerprint, open_dataset
+from nut_dataset.layout import Dataset, fingerprint
 from nut_dataset.progress import Progress, no_progress
 from nut_export.compat import COMPAT, write_compat
 from nut_export.compat_engine import CompatEngine
-from nut_export.golden import choose_golden, reference_stages, write_golden
-from nut_export.graph import build_graph
+from nut_export.fast import FastConfig, FastModel, build_fast, pixels_of, search_recall
+from nut_export.golden import choose_golden, selftest_tolerances, write_golden
+from nut_export.graph import assemble, prepare
+from nut_export.guard import with_guard
 from nut_export.ovms import LAYOUTS, write_ovms
-from nut_export.parity import FP32_TOLERANCE, Parity, check_parity, compare, measure
+from nut_export.parity import TOLERANCES, Parity, check_parity, compare, measure
 from nut_export.parity_report import write_parity_report
-from nut_export.writers import model_info, write_models
+from nut_export.proof_pictures import find_pictures
+from nut_export.writers import ONNX_FILE, model_info, write_models
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, file_entry, open_bundle
-from nut_runtime.contract import INPUT, OUTPUTS, STAGES
-from nut_runtime.engines import load_engine
-from nut_runtime.engines.base import Engine
+from nut_runtime.contract import INPUT, OUTPUTS
+from nut_runtime.engines import ENGINES, load_engine
+from nut_runtime.engines.base import PRECISIONS
 from nut_runtime.errors import InputError
-from nut_runtime.manifest import MANIFEST, Manifest
+from nut_runtime.manifest import MANIFEST, Cascade, Manifest
 from nut_runtime.pictures import read_picture
-from nut_runtime.selftest import RAW_SCORE, deviation, sample_stage
 from nut_train.predict import Prediction, predict
 from nut_train.run import Run, package_versions
 
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["ExportConfig", "Exported", "export_bundle"]
+__all__ = ["FAST_FOLDER", "ExportConfig", "Exported", "export_bundle"]
 
-# A device may sum in another order than this machine did: ten times the difference seen here is let pass, never less
-# than 1e-4 and never more than 3e-3. bf16 (8 bits of mantissa) is off by 4e-3 and more, a missing antialias by 1e-1;
-# a bundle that was forced past its proof cannot widen its own tolerance to hide that.
-_SELFTEST_FACTOR, _SELFTEST_FLOOR, _SELFTEST_CEILING = 10.0, 1e-4, 3e-3
+FAST_FOLDER = "fast"
+"""Where a cascade keeps its fast model, beside the exact one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,19 +48,23 @@ class ExportConfig:
 
     Attributes:
         name: Name of the part; None takes the data set's folder name.
-        tolerance: Largest |d pred_score| that the proof lets pass, above 0.
+        precision: `fp32`, `int8` or `cascade`.
+        tolerance: Largest |d pred_score| that the proof lets pass, above 0; None takes the precision's own.
         pictures: Pictures the proof uses at most, evenly over the test and held-out ones.
         is_forced: Write the bundle even where the proof fails.
         compat: Variants for other tools to write as well, names from `nut_export.compat.COMPAT`.
         layout: Model repository to write as well, one of `nut_export.ovms.LAYOUTS`; None writes none.
+        fast: What of the fast model of `int8` and `cascade` is fixed instead of chosen.
     """
 
     name: str | None = None
-    tolerance: float = FP32_TOLERANCE
+    precision: str = "fp32"
+    tolerance: float | None = None
     pictures: int = 400
     is_forced: bool = False
     compat: tuple[str, ...] = ()
     layout: str | None = None
+    fast: FastConfig = field(default_factory=FastConfig)
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -70,8 +72,12 @@ class ExportConfig:
         Raises:
             InputError: If a value is outside its range, or a variant or layout is not known.
         """
-        if not 0 < self.tolerance <= 1:
+        if self.precision not in PRECISIONS:
+            raise InputError(f"unknown precision {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
+        if self.tolerance is not None and not 0 < self.tolerance <= 1:
             raise InputError(f"tolerance {self.tolerance}, expected above 0 and at most 1")
+        if self.precision == "fp32" and self.fast != FastConfig():
+            raise InputError("components and candidates belong to the fast search; add --precision int8 or cascade")
         if self.pictures < 1:
             raise InputError(f"{self.pictures} pictures for the proof, expected at least 1")
         for name in self.compat:
@@ -88,10 +94,14 @@ class Exported:
     Attributes:
         bundle: The bundle, as the edge opens it.
         parity: The proof, by engine, and by variant as `compat/NAME`.
+        fast: What was chosen for the fast model, by engine; empty for fp32.
+        tolerance: Largest |d pred_score| that the proof let pass.
     """
 
     bundle: Bundle
     parity: Mapping[str, Parity]
+    fast: Mapping[str, FastModel]
+    tolerance: float
 
 
 def export_bundle(
@@ -119,26 +129,48 @@ def export_bundle(
         OutputError: If `out` exists or cannot be written.
     """
     config = config or ExportConfig()
+    tolerance = TOLERANCES[config.precision] if config.tolerance is None else config.tolerance
     with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=[run.folder]) as folder:
-        dataset = _dataset(run, dataset_root)
-        paths = _proof_pictures(run, dataset, config.pictures)
+        pictures = find_pictures(run, dataset_root, config.pictures)
+        dataset, paths = pictures.dataset, pictures.proof
         model = run.load()
         progress("building the graph", 0, 1)
-        deployment = build_graph(model, run.backbone, size=run.config.image_size, point=run.point)
-        facts = _facts(run, dataset, config, grid=deployment.grid)
-        models = write_models(deployment.model, folder, model_info(run.point, facts))
+        parts = prepare(model, run.backbone, size=run.config.image_size, point=run.point)
+        progress("building the graph", 1, 1)
+        facts = _facts(run, dataset, config, grid=parts.grid)
+        fast: Mapping[str, FastModel] = {}
+        if config.precision != "fp32":
+            fast = build_fast(
+                parts,
+                [pixels_of(model, read_picture(path)) for path in pictures.training],
+                [pixels_of(model, read_picture(path)) for path in pictures.others],
+                config.fast,
+                engines=tuple(ENGINES),
+                progress=progress,
+            )
+            facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
+        info = model_info(run.point, facts)
+        cascade = None
+        if config.precision == "int8":
+            models = write_models({engine: one.model for engine, one in fast.items()}, folder, info)
+        else:
+            models = write_models(dict.fromkeys(ENGINES, assemble(parts)), folder, info)
+        if config.precision == "cascade":
+            (folder / FAST_FOLDER).mkdir()
+            written = write_models({engine: one.model for engine, one in fast.items()}, folder / FAST_FOLDER, info)
+            files = {engine: f"{FAST_FOLDER}/{file}" for engine, file in written.items()}
+            cascade = Cascade(models=files, guard=dict.fromkeys(files, 1.0))
         variants = write_compat(folder / models["openvino"], config.compat)
         if config.layout is not None:
             write_ovms(folder / models["openvino"], facts["name"])
-        progress("building the graph", 1, 1)
 
         predictions = _reference(model, paths, progress)
         golden = write_golden(model, choose_golden(predictions), folder)
         draft = Manifest(
-            bundle_id=_bundle_id(facts["name"], folder / models["onnxruntime"], run),
+            bundle_id=_bundle_id(facts["name"], folder, run),
             name=facts["name"],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            precision="fp32",
+            precision=config.precision,
             input_height_px=run.config.image_height_px,
             input_width_px=run.config.image_width_px,
             point=run.point,
@@ -149,29 +181,36 @@ def export_bundle(
             tolerances={},
             parity={},
             provenance=facts,
+            cascade=cascade,
         )
+        if cascade is not None:
+            guarded = with_guard(Bundle(folder=folder, manifest=draft), cascade, pictures.others, progress)
+            draft = replace(draft, cascade=guarded)
         bundle = Bundle(folder=folder, manifest=draft)
         engines = {name: load_engine(bundle, name) for name in models}
         judges = engines | {judge.name: judge for judge in (CompatEngine(variants[name], name) for name in variants)}
+        # A variant is cut from the main model, which in a cascade is the exact one.
+        of_variants = "fp32" if config.precision == "cascade" else config.precision
         parities = {
             name: compare(
                 predictions,
                 measure(engine, predictions, progress),
                 engine=name,
                 engine_version=engine.version,
-                precision=draft.precision,
+                precision=config.precision if name in engines else of_variants,
                 dataset=dataset,
                 threshold=run.point.image.threshold,
+                recall=search_recall(engine, parts.bank, paths) if name in fast else None,
             )
             for name, engine in judges.items()
         }
         write_json(folder / "parity.json", {name: parity.to_json() for name, parity in parities.items()})
-        write_parity_report(folder / "parity.html", draft, parities, config.tolerance)
+        write_parity_report(folder / "parity.html", draft, parities, tolerance)
         if not config.is_forced:
-            check_parity(parities, config.tolerance)
+            check_parity(parities, tolerance)
         manifest = replace(
             draft,
-            tolerances=_tolerances(bundle, model, list(engines.values())),
+            tolerances=selftest_tolerances(bundle, model, list(engines.values())),
             parity={name: parity.summary() for name, parity in parities.items()},
             files={
                 path.relative_to(folder).as_posix(): file_entry(path)
@@ -180,33 +219,7 @@ def export_bundle(
             },
         )
         write_json(folder / MANIFEST, manifest.to_json())
-    return Exported(bundle=open_bundle(out), parity=parities)
-
-
-def _dataset(run: Run, root: Path | None) -> Dataset:
-    """Open the data set of the proof.
-
-    Raises:
-        InputError: If the run's own data set is gone and none was given.
-    """
-    if root is not None:
-        return open_dataset(root)
-    trained = Path(run.record["dataset"]["path"])
-    if not trained.is_dir():
-        raise InputError(f"{trained}, which the run was trained on, is not there; give a data set with --dataset")
-    return open_dataset(trained)
-
-
-def _proof_pictures(run: Run, dataset: Dataset, limit: int) -> list[Path]:
-    """Return the test pictures and the held-out good ones, thinned evenly to `limit`."""
-    held_out = set(run.record.get("split", {}).get("held_out", ()))
-    paths = [
-        *(path for path in dataset.train_good if path.name in held_out),
-        *dataset.test_good,
-        *dataset.defective,
-    ] or list(dataset.train_good)
-    places = np.unique(np.linspace(0, len(paths) - 1, min(limit, len(paths))).round().astype(int))
-    return [paths[place] for place in places]
+    return Exported(bundle=open_bundle(out), parity=parities, fast=fast, tolerance=tolerance)
 
 
 def _reference(model: "Patchcore", paths: Sequence[Path], progress: Progress) -> list[Prediction]:
@@ -221,28 +234,13 @@ def _reference(model: "Patchcore", paths: Sequence[Path], progress: Progress) ->
     return predictions
 
 
-def _tolerances(bundle: Bundle, model: "Patchcore", engines: Sequence[Engine]) -> dict[str, float]:
-    """Return what the self-test lets pass at each stage, from the differences seen on this machine."""
-    worst = dict.fromkeys((*STAGES, RAW_SCORE), 0.0)
-    for golden in bundle.manifest.golden:
-        frame = read_picture(bundle.folder / golden.picture)
-        reference = reference_stages(model, frame)
-        for engine in engines:
-            found = engine.stages(frame)
-            for stage in STAGES:
-                share = deviation(sample_stage(found[stage]), sample_stage(reference[stage]))
-                worst[stage] = max(worst[stage], share)
-            score = np.array([engine.infer(frame).raw_score], np.float32)
-            worst[RAW_SCORE] = max(worst[RAW_SCORE], deviation(score, np.array([golden.raw_score], np.float32)))
-    return {
-        stage: min(max(_SELFTEST_FACTOR * share, _SELFTEST_FLOOR), _SELFTEST_CEILING) for stage, share in worst.items()
-    }
-
-
-def _bundle_id(name: str, model: Path, run: Run) -> str:
-    """Name this very model and operating point: the part's name and a digest of both."""
-    content = model.read_bytes() + json.dumps(run.point.to_json(), sort_keys=True).encode()
-    return f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
+def _bundle_id(name: str, folder: Path, run: Run) -> str:
+    """Name these very models and this operating point: the part's name and a digest of both."""
+    content = hashlib.sha256()
+    for path in sorted(folder.rglob(ONNX_FILE)):
+        content.update(path.read_bytes())
+    content.update(json.dumps(run.point.to_json(), sort_keys=True).encode())
+    return f"{name}-{content.hexdigest()[:12]}"
 
 
 def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int, int]) -> dict[str, Any]:

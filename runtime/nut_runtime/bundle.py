@@ -31,13 +31,19 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
-    def model_path(self, engine: str) -> Path:
+    def model_path(self, engine: str, *, is_fast: bool = False) -> Path:
         """Return the model file for an engine.
+
+        Args:
+            engine: Name of the engine.
+            is_fast: Take the fast model of a cascade instead of the exact one.
 
         Raises:
             BundleError: If the bundle has none for it.
         """
-        path = self.manifest.models.get(engine)
+        cascade = self.manifest.cascade
+        models = cascade.models if is_fast and cascade is not None else self.manifest.models
+        path = models.get(engine)
         if path is None:
             raise BundleError(f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}")
         return self.folder / path

@@ -235,6 +235,8 @@ def _print_summary(summary: Summary, inspector: Inspector) -> None:
     line = f"{stopped}{summary.parts} parts, {summary.rejects} rejects"
     if summary.failed:
         line += f", {summary.failed} failures"
+    if inspector.bundle.manifest.cascade is not None:
+        line += f", {summary.rejudged} judged twice"
     if summary.parts:
         line += (
             f"; p50 {summary.percentile_ms(50):.1f} ms, p95 {summary.percentile_ms(95):.1f} ms, {rate:.1f} parts/s"

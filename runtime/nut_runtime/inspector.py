@@ -91,4 +91,5 @@ class Inspector:
             boxes=boxes,
             bundle_id=manifest.bundle_id,
             milliseconds={"infer": (inferred - started) * 1e3, "decide": (decided - inferred) * 1e3},
+            is_rejudged=result.is_rejudged,
         )

@@ -27,6 +27,7 @@ class Summary:
     Attributes:
         parts: Frames that were judged.
         rejects: Those judged defective.
+        rejudged: Those that a cascade judged twice.
         failed: Frames that could not be judged, and breaks of the source.
         failures: What went wrong with the first thousand of them, in words.
         latencies_ms: Time from the frame to its verdict, of the last hundred thousand parts: a station runs for months.
@@ -36,6 +37,7 @@ class Summary:
 
     parts: int = 0
     rejects: int = 0
+    rejudged: int = 0
     failed: int = 0
     failures: list[str] = field(default_factory=list)
     latencies_ms: MutableSequence[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
@@ -143,6 +145,7 @@ def _judge(
             records.write(record)
     summary.parts += 1
     summary.rejects += verdict.is_defective
+    summary.rejudged += verdict.is_rejudged
     summary.latencies_ms.append(judged_ms)
     if on_part is not None:
         on_part(frame, verdict)

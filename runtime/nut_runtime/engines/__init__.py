@@ -5,28 +5,29 @@ from collections.abc import Callable, Mapping
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.engines.base import Engine, EngineResult
+from nut_runtime.engines.cascade import CascadeEngine
 from nut_runtime.errors import EngineError, InputError
 
 __all__ = ["ENGINES", "Engine", "EngineResult", "available_engines", "choose_engine", "load_engine"]
 
 
-def _openvino(bundle: Bundle, threads: int | None) -> Engine:
+def _openvino(bundle: Bundle, threads: int | None, *, is_fast: bool = False) -> Engine:
     from nut_runtime.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(bundle, threads=threads)
+    return OpenVinoEngine(bundle, threads=threads, is_fast=is_fast)
 
 
-def _onnxruntime(bundle: Bundle, threads: int | None) -> Engine:
+def _onnxruntime(bundle: Bundle, threads: int | None, *, is_fast: bool = False) -> Engine:
     from nut_runtime.engines.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(bundle, threads=threads)
+    return OnnxRuntimeEngine(bundle, threads=threads, is_fast=is_fast)
 
 
-ENGINES: Mapping[str, Callable[[Bundle, int | None], Engine]] = {
+ENGINES: Mapping[str, Callable[..., Engine]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
 }
-"""What makes each engine, the preferred one first."""
+"""What makes each engine of a bundle, the preferred one first; `is_fast` asks for a cascade's fast model."""
 
 
 def available_engines() -> tuple[str, ...]:
@@ -71,7 +72,16 @@ def load_engine(bundle: Bundle, name: str | None = None, *, threads: int | None 
     chosen = choose_engine(name)
     if name is None:  # the preferred one that the bundle has a model for
         chosen = next((one for one in available_engines() if one in bundle.manifest.models), chosen)
+    cascade = bundle.manifest.cascade
     try:
-        return ENGINES[chosen](bundle, threads)
+        exact = ENGINES[chosen](bundle, threads)
+        if cascade is None or chosen not in cascade.models:
+            return exact
+        return CascadeEngine(
+            ENGINES[chosen](bundle, threads, is_fast=True),
+            exact,
+            threshold=bundle.manifest.point.image.threshold,
+            guard=cascade.guard[chosen],
+        )
     except ImportError as error:
         raise EngineError(f"{chosen} is installed but does not load ({error}); install it again") from error

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.contract import INPUT, OUTPUTS, STAGES
-from nut_runtime.engines.base import PRECISIONS, EngineResult, to_result
+from nut_runtime.engines.base import EngineResult, check_precision, to_result
 from nut_runtime.engines.import_openvino import import_openvino
 from nut_runtime.errors import EngineError
 
@@ -17,7 +17,7 @@ _SIZES_KEPT = 64
 
 
 class OpenVinoEngine:
-    """A bundle's IR compiled for the CPU.
+    """A bundle's IR compiled for the CPU; of a cascade, its fast one where that is asked for.
 
     Left alone, OpenVINO computes in bf16 on CPUs that have it, which moves scores by up to 3% of their range;
     the precision is therefore pinned and read back.
@@ -29,13 +29,11 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-        precision = bundle.manifest.precision
-        if precision not in PRECISIONS:
-            raise EngineError(f"precision {precision!r} of the bundle is unknown; update nut-runtime")
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, is_fast: bool = False) -> None:
+        check_precision(bundle.manifest.precision)
         openvino = import_openvino()
         self.version = str(openvino.__version__)
-        self._path = bundle.model_path(self.name)
+        self._path = bundle.model_path(self.name, is_fast=is_fast)
         self._config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
