@@ -34,9 +34,23 @@ __all__ = ["export"]
 @click.option(
     "--pictures", type=int, default=400, show_default=True, metavar="N", help="Pictures the proof uses at most."
 )
+@click.option(
+    "--sign",
+    "sign_with",
+    metavar="KEY.pem",
+    type=click.Path(path_type=Path),
+    help="Sign the bundle with this private key (nut bundle keygen makes one).",
+)
 @click.option("--force", is_flag=True, help="Replace BUNDLE if it exists, and write it even if the proof fails.")
 def export(
-    run: Path, out: Path, dataset: Path | None, name: str | None, tolerance: float, pictures: int, force: bool
+    run: Path,
+    out: Path,
+    dataset: Path | None,
+    name: str | None,
+    tolerance: float,
+    pictures: int,
+    sign_with: Path | None,
+    force: bool,
 ) -> None:
     """Export a trained RUN as a bundle for the edge, and prove that no verdict changed.
 
@@ -46,16 +60,28 @@ def export(
     \b
     nut export run -o bundle
     nut export run -o bundle --name m8-nut --dataset other-nuts
+    nut export run -o bundle --sign plant.pem
     """
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
     from nut_export.export import ExportConfig, export_bundle
+    from nut_export.passphrase import ask_passphrase
+    from nut_export.signing import load_signing_key
     from nut_train.run import open_run
 
     config = ExportConfig(name=name, tolerance=tolerance, pictures=pictures, is_forced=force)
+    key = None if sign_with is None else load_signing_key(sign_with, ask_passphrase)  # before the long work
     with progress_bars() as progress:
-        exported = export_bundle(open_run(run), out, config, dataset_root=dataset, overwrite=force, progress=progress)
+        exported = export_bundle(
+            open_run(run),
+            out,
+            config,
+            dataset_root=dataset,
+            signing_key=key,
+            overwrite=force,
+            progress=progress,
+        )
     for parity in exported.parity.values():
         click.echo(
             f"{parity.engine:<12}max |d pred_score| {parity.max_d_score:.1e}, {len(parity.flips)} flips "
@@ -65,4 +91,6 @@ def export(
             click.echo(
                 f"warning: {parity.engine} does not hold the tolerance {tolerance:.0e}; written by force", err=True
             )
+    if key is not None:
+        click.echo(f"signed  by {key.fingerprint}")
     click.echo(f"bundle  {out}\nproof   {out / 'parity.html'}\nnext    nut-runtime --model {out} PICTURES")

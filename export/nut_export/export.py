@@ -17,6 +17,7 @@ from nut_export.golden import choose_golden, reference_stages, write_golden
 from nut_export.graph import build_graph
 from nut_export.parity import FP32_TOLERANCE, Parity, check_parity, compare, measure
 from nut_export.parity_report import write_parity_report
+from nut_export.signing import SigningKey, sign_manifest
 from nut_export.writers import model_info, write_models
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, file_entry, open_bundle
@@ -88,6 +89,7 @@ def export_bundle(
     config: ExportConfig | None = None,
     *,
     dataset_root: Path | None = None,
+    signing_key: SigningKey | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> Exported:
@@ -98,6 +100,7 @@ def export_bundle(
         out: The bundle folder to write; it appears only when the proof holds.
         config: What is asked for; None takes the defaults.
         dataset_root: Data set for proof and golden frames; None takes the one the run was trained on.
+        signing_key: Signs the bundle; None leaves it unsigned.
         overwrite: Replace an older bundle.
         progress: Told of each step.
 
@@ -107,7 +110,8 @@ def export_bundle(
         OutputError: If `out` exists or cannot be written.
     """
     config = config or ExportConfig()
-    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=[run.folder]) as folder:
+    inputs = [run.folder, *([] if signing_key is None else [signing_key.path])]
+    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs) as folder:
         dataset = _dataset(run, dataset_root)
         paths = _proof_pictures(run, dataset, config.pictures)
         model = run.load()
@@ -164,6 +168,8 @@ def export_bundle(
             },
         )
         write_json(folder / MANIFEST, manifest.to_json())
+        if signing_key is not None:
+            sign_manifest(folder, (folder / MANIFEST).read_bytes(), signing_key)
     return Exported(bundle=open_bundle(out), parity=parities)
 
 
