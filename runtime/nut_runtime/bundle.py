@@ -45,6 +45,17 @@ class Bundle:
             raise BundleError(f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}")
         return self.folder / path
 
+    def check_model(self, engine: str) -> None:
+        """Compare an engine's model files with their SHA-256 once more, before they are read once more.
+
+        Raises:
+            BundleError: If one was altered, or the whole bundle replaced, since it was opened.
+        """
+        path = self.manifest.models[engine]
+        for name in (path, f"{path.removesuffix('.xml')}.bin"):
+            if name in self.manifest.files:
+                _check_file(self.folder, name, self.manifest.files[name])
+
     def unlisted_files(self) -> list[str]:
         """Return the files in the folder that the manifest does not vouch for, as paths below it; none is ever used."""
         known = {*self.manifest.files, MANIFEST, SIGNATURE}
