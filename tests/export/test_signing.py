@@ -15,7 +15,7 @@ from nut_export.export import export_bundle
 from nut_export.signing import generate_key, load_signing_key, public_path, sign_bundle
 from nut_runtime.bundle import open_bundle
 from nut_runtime.errors import BundleError, InputError, OutputError
-from nut_runtime.signature import MESSAGE_PREFIX, Signature, load_public_keys
+from nut_runtime.signature import load_public_keys
 from nut_train.run import open_run
 
 
@@ -204,29 +204,6 @@ def test_an_export_does_not_replace_the_folder_its_key_lies_in(run_folder, copy)
     with pytest.raises(OutputError, match=r"plant\.pem, which is in use"):
         export_bundle(open_run(run_folder), copy, signing_key=key, overwrite=True)
     assert (copy / "plant.pem").exists()
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to compare with")
-def test_openssl_agrees_on_key_fingerprint_and_signature(copy, key_file, tmp_path):
-    """Whoever does not trust our code can verify a bundle without it (docs/trust.md)."""
-    sign_bundle(copy, load_signing_key(key_file))
-    public = public_path(key_file)
-    signature = Signature.parse((copy / "manifest.sig").read_bytes())
-    (tmp_path / "message").write_bytes(MESSAGE_PREFIX + (copy / "manifest.json").read_bytes())
-    (tmp_path / "signature").write_bytes(signature.value)
-
-    def openssl(*arguments: object) -> bytes:
-        return subprocess.run(["openssl", *map(str, arguments)], capture_output=True, check=True, timeout=60).stdout
-
-    der = openssl("pkey", "-pubin", "-in", public, "-outform", "DER")
-    (tmp_path / "der").write_bytes(der)
-    digest = openssl("dgst", "-sha256", "-r", tmp_path / "der").split()[0].decode()
-    assert signature.key == f"sha256:{digest}"
-    done = openssl(
-        "pkeyutl", "-verify", "-pubin", "-inkey", public, "-rawin", "-in", tmp_path / "message",
-        "-sigfile", tmp_path / "signature",
-    )  # fmt: skip
-    assert b"Signature Verified Successfully" in done
 
 
 def test_without_cryptography_it_is_said_what_to_install(tmp_path):
