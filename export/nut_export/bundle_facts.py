@@ -170,10 +170,11 @@ def _begins(key: str, starts: tuple[str, ...]) -> bool:
 
 
 def _golden(manifest: Manifest) -> str:
-    """Return how many golden frames there are and a digest of their files."""
+    """Return how many golden frames there are, and a digest of what the manifest says of them and of their files."""
     paths = sorted(path for frame in manifest.golden for path in (frame.picture, frame.stages))
-    digests = "".join(manifest.files[path].sha256 for path in paths if path in manifest.files)
-    return f"{len(manifest.golden)} with digest {hashlib.sha256(digests.encode()).hexdigest()[:12]}"
+    files = [manifest.files[path].sha256 for path in paths if path in manifest.files]
+    content = json.dumps([manifest.to_json()["golden"]["frames"], files])
+    return f"{len(manifest.golden)} with digest {hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def _signer(bundle: Bundle) -> str | None:

@@ -94,6 +94,7 @@ CHANGES = [
     pytest.param("parity", lambda m: m["parity"]["openvino"].update(flips=3), id="flips"),
     pytest.param("versions", lambda m: m["provenance"]["versions"].update(torch="3.0"), id="version"),
     pytest.param("self-test", lambda m: m["golden"]["tolerances"].update(raw_score=0.5), id="tolerance"),
+    pytest.param("self-test", lambda m: m["golden"]["frames"][0].update(raw_score=1.0), id="golden-score"),
     pytest.param("other", lambda m: m["provenance"].update(guard_band={"low": 0.4}), id="unknown-fact"),
 ]
 
