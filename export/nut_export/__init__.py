@@ -10,4 +10,6 @@ The graph, piece by piece in the order a frame passes through it:
 
 And around it: `builder` (writes ONNX nodes), `writers` (files), `golden` (frames a device tests itself with),
 `parity` (the proof), `export` (all of it, in order).
+
+Afterwards: `signing` (keys and signatures), `bundle_diff` and `verdict_diff` (what an update changes).
 """

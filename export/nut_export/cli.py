@@ -63,6 +63,13 @@ __all__ = ["export"]
     type=click.Choice(LAYOUTS),
     help="Write a model repository as well: ovms for OpenVINO Model Server. As large as the model.",
 )
+@click.option(
+    "--sign",
+    "sign_with",
+    metavar="KEY.pem",
+    type=click.Path(path_type=Path),
+    help="Sign the bundle with this private key (nut bundle keygen makes one).",
+)
 @click.option("--force", is_flag=True, help="Replace BUNDLE if it exists, and write it even if the proof fails.")
 def export(
     run: Path,
@@ -76,6 +83,7 @@ def export(
     pictures: int,
     compat: tuple[str, ...],
     layout: str | None,
+    sign_with: Path | None,
     force: bool,
 ) -> None:
     """Export a trained RUN as a bundle for the edge, and prove that no verdict changed.
@@ -88,12 +96,15 @@ def export(
     nut export run -o bundle --precision cascade
     nut export run -o bundle --name m8-nut --dataset other-nuts
     nut export run -o bundle --compat anomalib --compat model-api --layout ovms
+    nut export run -o bundle --sign plant.pem
     """
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
     from nut_export.export import ExportConfig, export_bundle
     from nut_export.fast import FastConfig
+    from nut_export.passphrase import ask_passphrase
+    from nut_export.signing import load_signing_key
     from nut_train.run import open_run
 
     config = ExportConfig(
@@ -106,9 +117,20 @@ def export(
         layout=layout,
         fast=FastConfig(components=components, candidates=candidates),
     )
+    key = None if sign_with is None else load_signing_key(sign_with, ask_passphrase)  # before the long work
     with progress_bars() as progress:
-        exported = export_bundle(open_run(run), out, config, dataset_root=dataset, overwrite=force, progress=progress)
+        exported = export_bundle(
+            open_run(run),
+            out,
+            config,
+            dataset_root=dataset,
+            signing_key=key,
+            overwrite=force,
+            progress=progress,
+        )
     _print_export(exported)
+    if key is not None:
+        click.echo(f"signed  by {key.fingerprint}")
     click.echo(f"bundle  {out}\nproof   {out / 'parity.html'}\nnext    nut-runtime --model {out} PICTURES")
 
 

@@ -21,6 +21,7 @@ from nut_export.ovms import LAYOUTS, write_ovms
 from nut_export.parity import TOLERANCES, Parity, check_parity, compare, measure
 from nut_export.parity_report import write_parity_report
 from nut_export.proof_pictures import find_pictures
+from nut_export.signing import SigningKey, sign_manifest
 from nut_export.writers import ONNX_FILE, model_info, write_models
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, file_entry, open_bundle
@@ -110,6 +111,7 @@ def export_bundle(
     config: ExportConfig | None = None,
     *,
     dataset_root: Path | None = None,
+    signing_key: SigningKey | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> Exported:
@@ -120,6 +122,7 @@ def export_bundle(
         out: The bundle folder to write; it appears only when the proof holds.
         config: What is asked for; None takes the defaults.
         dataset_root: Data set for proof and golden frames; None takes the one the run was trained on.
+        signing_key: Signs the bundle; None leaves it unsigned.
         overwrite: Replace an older bundle.
         progress: Told of each step.
 
@@ -130,7 +133,8 @@ def export_bundle(
     """
     config = config or ExportConfig()
     tolerance = TOLERANCES[config.precision] if config.tolerance is None else config.tolerance
-    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=[run.folder]) as folder:
+    inputs = [run.folder, *([] if signing_key is None else [signing_key.path])]
+    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs) as folder:
         pictures = find_pictures(run, dataset_root, config.pictures)
         dataset, paths = pictures.dataset, pictures.proof
         model = run.load()
@@ -219,6 +223,8 @@ def export_bundle(
             },
         )
         write_json(folder / MANIFEST, manifest.to_json())
+        if signing_key is not None:
+            sign_manifest(folder, (folder / MANIFEST).read_bytes(), signing_key)
     return Exported(bundle=open_bundle(out), parity=parities, fast=fast, tolerance=tolerance)
 
 

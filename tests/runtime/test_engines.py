@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -244,6 +245,20 @@ def test_openvino_starts_afresh_after_many_frame_sizes_and_judges_alike(bundle, 
     scores = [engine.infer(frame).raw_score for frame in frames]
     assert scores[0] == pytest.approx(scores[-1], rel=1e-6)
     assert len(engine._sizes) <= 2
+
+
+def test_openvino_does_not_start_afresh_with_a_model_that_was_replaced(bundle_folder, tmp_path, monkeypatch):
+    """New weights must not be judged with the thresholds, and the signature, of the bundle that was opened."""
+    module = importlib.import_module("nut_runtime.engines.openvino")
+    monkeypatch.setattr(module, "_SIZES_KEPT", 1)
+    folder = shutil.copytree(bundle_folder, tmp_path / "bundle")
+    engine = load_engine(open_bundle(folder), "openvino")
+    engine.infer(np.full((64, 64, 3), 127, np.uint8))
+    weights = (folder / "model.bin").read_bytes()
+    (folder / "model.bin").unlink()  # a new file, as a copied bundle has: the old one may still be mapped
+    (folder / "model.bin").write_bytes(weights[::-1])
+    with pytest.raises(BundleError, match=r"model\.bin was altered"):
+        engine.infer(np.full((64, 65, 3), 127, np.uint8))
 
 
 @pytest.mark.slow

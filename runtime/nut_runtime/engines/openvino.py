@@ -24,7 +24,7 @@ class OpenVinoEngine:
 
     For every new frame size OpenVINO prepares anew and keeps what it prepared; a camera has one size, but a folder of
     pictures has many, so after `_SIZES_KEPT` sizes the model is compiled afresh (0.2 s), and its cache is bounded
-    (`import_openvino`).
+    (`import_openvino`). Its files are compared with their SHA-256 again before: `BundleError` where they were replaced.
     """
 
     name = "openvino"
@@ -33,6 +33,7 @@ class OpenVinoEngine:
         check_precision(bundle.manifest.precision)
         openvino = import_openvino()
         self.version = str(openvino.__version__)
+        self._bundle, self._is_fast = bundle, is_fast
         self._path = bundle.model_path(self.name, is_fast=is_fast)
         self._config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -57,6 +58,9 @@ class OpenVinoEngine:
         if frame.shape not in self._sizes:
             if len(self._sizes) >= _SIZES_KEPT:
                 self._sizes.clear()
+                self._bundle.check_model(
+                    self.name, is_fast=self._is_fast
+                )  # it may have been replaced in the months since it was opened
                 self._start()
             self._sizes.add(frame.shape)
         outputs = self._run(self._request, frame)
