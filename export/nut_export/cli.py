@@ -128,17 +128,21 @@ def export(
             overwrite=force,
             progress=progress,
         )
-    _print_export(exported)
+    _print_export(exported, precision)
     if key is not None:
         click.echo(f"signed  by {key.fingerprint}")
     click.echo(f"bundle  {out}\nproof   {out / 'parity.html'}\nnext    nut-runtime --model {out} PICTURES")
 
 
-def _print_export(exported: "Exported") -> None:
+def _print_export(exported: "Exported", wanted: str) -> None:
     """Say what was chosen and how the proof came out."""
     from nut_export.parity import failure
 
     width = max(map(len, exported.parity)) + 1
+    if wanted == "cascade" and not exported.fast:
+        click.echo(
+            "note: with this bank no fast model beats the exact one on this machine; the bundle is fp32", err=True
+        )
     for engine, chosen in exported.fast.items():
         click.echo(f"{engine:<{width}}{chosen.describe()}")
     for parity in exported.parity.values():

@@ -391,6 +391,8 @@ def doctor(
     say(f"{'system':<18}{machine.system}, Python {machine.python}")
     say(f"{'bundle':<18}{bundle.manifest.bundle_id} ({bundle.manifest.precision})")
     say(f"{'signature':<18}{_signature(bundle)}")
+    if bundle.manifest.precision != "fp32" and machine.lacks_vnni:
+        say("this CPU has no VNNI instructions: int8 is right here, but slower than where it has", color=_colour())
     names = [engine] if engine is not None else [name for name in available_engines() if name in bundle.manifest.models]
     if not names:
         load_engine(bundle)  # says what to install
@@ -411,7 +413,7 @@ def _doctor_engine(bundle: Bundle, name: str, threads: int | None) -> bool:
             what = f"{int(stage.deviation)} of {frames} verdicts flipped"
         else:
             what = f"off by {stage.deviation:.1e} (tolerance {stage.tolerance:.1e})"
-        say(f"  {mark} {stage.stage:<18}{what}", color=_colour())
+        say(f"  {mark} {stage.stage:<22}{what}", color=_colour())
     drift = test.first_drift
     if drift is None:
         say("  this device judges as the reference did")
