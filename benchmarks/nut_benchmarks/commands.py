@@ -19,7 +19,12 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
 
 @click.command(cls=NutCommand)
 @click.option("--bundle", metavar="DIR", type=click.Path(path_type=Path), help="The bundle to measure.")
-@click.option("--dataset", metavar="DIR", type=click.Path(path_type=Path), help="Its test pictures are judged.")
+@click.option(
+    "--dataset",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Its test pictures are judged; with --case, the bank is made of it.",
+)
 @click.option(
     "--case",
     "cases",
@@ -29,10 +34,12 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
 )
 @click.option(
     "--bank-percent",
+    "bank_percents",
+    multiple=True,
     type=click.FloatRange(0.01, 100),
-    default=10.0,
+    default=(10.0, 1.0),
     show_default=True,
-    help="Share of training patches in a case's bank.",
+    help="Share of training patches in a case's bank; may be given again.",
 )
 @click.option(
     "--run",
@@ -51,7 +58,7 @@ def bench(
     bundle: Path | None,
     dataset: Path | None,
     cases: tuple[str, ...],
-    bank_percent: float,
+    bank_percents: tuple[float, ...],
     run_folder: Path | None,
     out: Path | None,
     threads: int,
@@ -79,7 +86,7 @@ def bench(
     if out is None:
         raise InputError("no folder to write to was given; add -o OUT")
     if cases:
-        _bench_cases(cases, bank_percent, config, out, overwrite=force)
+        _bench_cases(cases, bank_percents, dataset, config, out, overwrite=force)
         return
     if bundle is None or dataset is None:
         raise InputError("give a bundle and a data set (--bundle DIR --dataset DIR), or a case (--case NAME)")
@@ -99,7 +106,13 @@ def bench(
 
 
 def _bench_cases(
-    cases: tuple[str, ...], bank_percent: float, config: "BenchConfig", out: Path, *, overwrite: bool
+    cases: tuple[str, ...],
+    bank_percents: tuple[float, ...],
+    dataset: Path | None,
+    config: "BenchConfig",
+    out: Path,
+    *,
+    overwrite: bool,
 ) -> None:
     """Measure cases against anomalib's own export, and print and write their table."""
     from rich.console import Console
@@ -111,13 +124,17 @@ def _bench_cases(
 
     machine = this_machine()
     with new_folder(out, marker=CASES_FILE, overwrite=overwrite) as folder, progress_bars() as progress:
-        results = [run_case(name, bank_percent=bank_percent, config=config, progress=progress) for name in cases]
+        results = [
+            run_case(name, bank_percent=percent, dataset=dataset, config=config, progress=progress)
+            for name in cases
+            for percent in bank_percents
+        ]
         write_cases(folder, results, machine, threads=config.threads or machine.cores)
     for result in results:
-        click.echo(
-            f"{result.name}: bank {result.rows} x {result.width}, fp32, {config.threads or machine.cores} threads"
-        )
+        click.echo(f"{result.name}: bank {result.rows} x {result.width}, {config.threads or machine.cores} threads")
         Console().print(case_table(result))
+        for engine, note in result.notes.items():
+            click.echo(f"  {engine}: {note}")
     click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
     click.echo(f"results {out / 'cases.json'}\ntable   {out / 'cases.md'}")
 
