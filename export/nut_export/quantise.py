@@ -5,8 +5,8 @@ OpenVINO's lite0 two thirds of its features' accuracy. A layer that does not sur
 backbone is off by more than is asked, each convolution is tried alone, and the worst are left out until it holds.
 
 The weights' range is halved (NNCF's overflow fix), so that the sums of pairs of products fit the 16 bits in which CPUs
-without VNNI add them: the same file is right on them too. Depthwise convolutions keep the full range; they have no pairs
-of channels to add, and OpenVINO adds their products in 32 bits.
+without VNNI add them: the same file is right on them too. Depthwise convolutions keep the full range; they have no
+pairs of channels to add, and OpenVINO adds their products in 32 bits.
 """
 
 import contextlib
