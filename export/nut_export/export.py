@@ -111,13 +111,14 @@ def export_bundle(
         dataset = _dataset(run, dataset_root)
         paths = _proof_pictures(run, dataset, config.pictures)
         model = run.load()
+        predictions = _reference(model, paths, progress)
+        run = run.settled(predictions)
         progress("building the graph", 0, 1)
         deployment = build_graph(model, run.backbone, size=run.config.image_size, point=run.point)
         facts = _facts(run, dataset, config, grid=deployment.grid)
         models = write_models(deployment.model, folder, model_info(run.point, facts))
         progress("building the graph", 1, 1)
 
-        predictions = _reference(model, paths, progress)
         golden = write_golden(model, choose_golden(predictions), folder)
         draft = Manifest(
             bundle_id=_bundle_id(facts["name"], folder / models["onnxruntime"], run),
@@ -171,14 +172,16 @@ def _dataset(run: Run, root: Path | None) -> Dataset:
     """Open the data set of the proof.
 
     Raises:
-        InputError: If the run's own data set is gone and none was given.
+        InputError: If none was given and the run's own is gone or not known.
     """
     if root is not None:
         return open_dataset(root)
-    trained = Path(run.record["dataset"]["path"])
-    if not trained.is_dir():
+    trained = run.record["dataset"]["path"]
+    if trained is None:
+        raise InputError("a checkpoint does not say where its pictures lie; give a data set with --dataset")
+    if not Path(trained).is_dir():
         raise InputError(f"{trained}, which the run was trained on, is not there; give a data set with --dataset")
-    return open_dataset(trained)
+    return open_dataset(Path(trained))
 
 
 def _proof_pictures(run: Run, dataset: Dataset, limit: int) -> list[Path]:
@@ -232,7 +235,7 @@ def _bundle_id(name: str, model: Path, run: Run) -> str:
 def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int, int]) -> dict[str, Any]:
     """Return where the model came from, for the manifest and for the model files themselves."""
     record = run.record
-    name = config.name or Path(record["dataset"]["path"]).name
+    name = config.name or Path(record["dataset"]["path"] or dataset.root.resolve()).name
     evaluation = record.get("evaluation") or {}
     return {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "part",
@@ -247,9 +250,11 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
         "calibration": {
             key: record["calibration"][key]
             for key in ("false_reject_rate", "held_out", "smallest_rate", "is_supported")
+            if key in record["calibration"]  # a checkpoint states none of them
         },
         "evaluation": {key: evaluation.get(key) for key in ("image", "pixel")},
         "input": {INPUT: "uint8 [1, H, W, 3], BGR, any H and W"},
         "outputs": dict(OUTPUTS),
         "versions": package_versions("onnx", "openvino", "onnxruntime"),
+        **{key: record[key] for key in ("checkpoint",) if key in record},
     }
