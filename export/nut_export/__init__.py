@@ -9,5 +9,5 @@ The graph, piece by piece in the order a frame passes through it:
 - `graph`: all of them put together, with normalisation and threshold
 
 And around it: `builder` (writes ONNX nodes), `writers` (files), `golden` (frames a device tests itself with),
-`parity` (the proof), `export` (all of it, in order).
+`parity` (the proof), `export` (all of it, in order), `from_checkpoint` (a checkpoint of anomalib's in place of a run).
 """

@@ -7,4 +7,5 @@
 - `recentred`: anomalib's post-processor where a sensitivity moves the verdict off 0.5
 - `clearance`: a threshold that lies on a picture's score, moved off it
 - `run`: all of it together
+- `cli`: what the command checks first and says at the end
 """
