@@ -58,7 +58,8 @@ def read_checkpoint(path: Path) -> Contents:
 
     Besides tensors and plain data one class is let through, `anomalib.PrecisionType`, which every checkpoint of
     anomalib 2 holds among its arguments. It is an enumeration of two texts: all that unpickling can do with it is to
-    look one of them up. torch refuses every other global before anything is built from it.
+    look one of them up and to hang plain data on it, neither of which runs code. torch refuses every other global
+    before anything is built from it.
 
     Raises:
         InputError: If the file is missing, broken, holds other objects, or is of another model.
