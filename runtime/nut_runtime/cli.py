@@ -316,11 +316,16 @@ def info(model: Path, verify_key: Path | None, as_json: bool) -> None:
     facts = manifest.provenance
     backbone, bank = facts.get("backbone", {}), facts.get("bank", {})
     calibration = facts.get("calibration", {})
-    rate = f"{100 * calibration['false_reject_rate']:.2f}% of good parts rejected" if calibration else "not stated"
+    rate = "false-reject rate not stated"
+    if calibration:
+        rate = f"aimed at {100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
+    trained = f"{facts.get('trained')} on data {str(facts.get('dataset_fingerprint'))[:12]}"
+    if checkpoint := facts.get("checkpoint"):
+        trained = f"by anomalib alone, {checkpoint['file']} {checkpoint['sha256'][:12]}, on data not stated"
     rows: list[tuple[str, str]] = [
         ("bundle", manifest.bundle_id),
         ("exported", manifest.created),
-        ("trained", f"{facts.get('trained')} on data {str(facts.get('dataset_fingerprint'))[:12]}"),
+        ("trained", trained),
         (
             "backbone",
             f"{backbone.get('name')} {', '.join(backbone.get('layers', []))} ({backbone.get('weights')})",
@@ -328,7 +333,7 @@ def info(model: Path, verify_key: Path | None, as_json: bool) -> None:
         ("memory bank", f"{bank.get('rows')} x {bank.get('width')}"),
         ("input", f"any uint8 BGR frame, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
         ("precision", manifest.precision),
-        ("threshold", f"raw {manifest.point.image.threshold:.6g}, aimed at {rate}"),
+        ("threshold", f"raw {manifest.point.image.threshold:.6g}, {rate}"),
     ]
     if calibration and not calibration.get("is_supported", True):
         held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
