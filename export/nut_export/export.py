@@ -29,7 +29,7 @@ from nut_runtime.contract import INPUT, OUTPUTS
 from nut_runtime.engines import ENGINES, load_engine
 from nut_runtime.engines.base import PRECISIONS, Engine
 from nut_runtime.errors import InputError
-from nut_runtime.manifest import MANIFEST, Manifest
+from nut_runtime.manifest import MANIFEST, GoldenFrame, Manifest
 from nut_runtime.pictures import read_picture
 from nut_train.predict import Prediction, predict
 from nut_train.run import Run, package_versions
@@ -167,22 +167,7 @@ def export_bundle(
             write_ovms(folder / models["openvino"], facts["name"])
 
         golden = write_golden(model, choose_golden(predictions), folder)
-        draft = Manifest(
-            bundle_id=_bundle_id(facts["name"], folder, run),
-            name=facts["name"],
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            precision="int8" if config.precision == "int8" else "fp32",
-            input_height_px=run.config.image_height_px,
-            input_width_px=run.config.image_width_px,
-            point=run.point,
-            model_point=run.point,
-            files={},
-            models=models,
-            golden=golden,
-            tolerances={},
-            parity={},
-            provenance=facts,
-        )
+        draft = _draft(run, facts, models, golden, folder, is_int8=config.precision == "int8")
         if config.precision == "cascade":
             found = choose_cascade(Bundle(folder=folder, manifest=draft), options, info, pictures.others, progress)
         else:
@@ -232,6 +217,34 @@ def _reference(model: "Patchcore", paths: Sequence[Path], progress: Progress) ->
 
     predict(model, paths, keep, device="cpu")
     return predictions
+
+
+def _draft(
+    run: Run,
+    facts: Mapping[str, Any],
+    models: Mapping[str, str],
+    golden: tuple[GoldenFrame, ...],
+    folder: Path,
+    *,
+    is_int8: bool,
+) -> Manifest:
+    """Return the manifest before the proof."""
+    return Manifest(
+        bundle_id=_bundle_id(facts["name"], folder, run),
+        name=facts["name"],
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        precision="int8" if is_int8 else "fp32",
+        input_height_px=run.config.image_height_px,
+        input_width_px=run.config.image_width_px,
+        point=run.point,
+        model_point=run.point,
+        files={},
+        models=models,
+        golden=golden,
+        tolerances={},
+        parity={},
+        provenance=facts,
+    )
 
 
 def _prove(

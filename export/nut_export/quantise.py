@@ -1,9 +1,9 @@
 """The backbone in int8, by NNCF's post-training quantisation on training pictures.
 
-Everything is quantised where the embeddings survive it, as those of ResNets do. Where they do not, only the convolutions
-are: quantised additions and poolings were measured to cost OpenVINO's lite0 two thirds of its features' accuracy. And
-where that is still off by more than is asked, each convolution is tried alone, and the worst stay in float32 until it
-holds.
+Everything is quantised where the embeddings survive it, as those of ResNets do. Where they do not, only the
+convolutions are: quantised additions and poolings were measured to cost OpenVINO's lite0 two thirds of its features'
+accuracy. And where that is still off by more than is asked, each convolution is tried alone, and the worst stay in
+float32 until it holds.
 
 The weights' range is halved (NNCF's overflow fix), so that the sums of pairs of products fit the 16 bits in which CPUs
 without VNNI add them: the same file is right on them too.
