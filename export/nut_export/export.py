@@ -154,14 +154,7 @@ def export_bundle(
                 progress=progress,
             )
         info = model_info(run.point, facts)
-        fast: Mapping[str, FastModel] = {}
-        if config.precision == "int8":
-            fast = {engine: choices[0] for engine, choices in options.items()}
-            facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
-            models = {engine: write_model(engine, one.model, folder, info) for engine, one in fast.items()}
-        else:
-            exact = assemble(parts)
-            models = {engine: write_model(engine, exact, folder, info) for engine in ENGINES}
+        models, fast = _write_models(folder, parts, options, config, facts, info)
         variants = write_compat(folder / models["openvino"], config.compat)
         if config.layout is not None:
             write_ovms(folder / models["openvino"], facts["name"])
@@ -217,6 +210,23 @@ def _reference(model: "Patchcore", paths: Sequence[Path], progress: Progress) ->
 
     predict(model, paths, keep, device="cpu")
     return predictions
+
+
+def _write_models(
+    folder: Path,
+    parts: Parts,
+    options: Mapping[str, Sequence[FastModel]],
+    config: ExportConfig,
+    facts: dict[str, Any],
+    info: Mapping[str, str],
+) -> tuple[dict[str, str], Mapping[str, FastModel]]:
+    """Write the bundle's main models, the int8 ones or the exact one; return their files and the fast ones in them."""
+    if config.precision != "int8":
+        exact = assemble(parts)
+        return {engine: write_model(engine, exact, folder, info) for engine in ENGINES}, {}
+    fast = {engine: choices[0] for engine, choices in options.items()}
+    facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
+    return {engine: write_model(engine, one.model, folder, info) for engine, one in fast.items()}, fast
 
 
 def _draft(
