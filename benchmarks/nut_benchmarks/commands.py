@@ -1,5 +1,6 @@
 """`nut bench` and `nut demo`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CASE_NAMES", "bench", "demo"]
 
+_PIPED_WIDTH = 160  # what is piped is not cut to 80 columns
 CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose import takes seconds
 
 
@@ -123,6 +125,7 @@ def _bench_cases(
     from nut_runtime.machine import this_machine
 
     machine = this_machine()
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     with new_folder(out, marker=CASES_FILE, overwrite=overwrite) as folder, progress_bars() as progress:
         results = [
             run_case(name, bank_percent=percent, dataset=dataset, config=config, progress=progress)
@@ -132,7 +135,7 @@ def _bench_cases(
         write_cases(folder, results, machine, threads=config.threads or machine.cores)
     for result in results:
         click.echo(f"{result.name}: bank {result.rows} x {result.width}, {config.threads or machine.cores} threads")
-        Console().print(case_table(result))
+        console.print(case_table(result))
         for engine, note in result.notes.items():
             click.echo(f"  {engine}: {note}")
     click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")

@@ -150,7 +150,7 @@ def export_bundle(
                 [pixels_of(model, read_picture(path)) for path in pictures.training],
                 [pixels_of(model, read_picture(path)) for path in pictures.others],
                 config.fast,
-                engines=tuple(ENGINES),
+                engines=sorted(ENGINES),
                 progress=progress,
             )
         info = model_info(run.point, facts)
@@ -223,7 +223,7 @@ def _write_models(
     """Write the bundle's main models, the int8 ones or the exact one; return their files and the fast ones in them."""
     if config.precision != "int8":
         exact = assemble(parts)
-        return {engine: write_model(engine, exact, folder, info) for engine in ENGINES}, {}
+        return {engine: write_model(engine, exact, folder, info) for engine in sorted(ENGINES)}, {}
     fast = {engine: choices[0] for engine, choices in options.items()}
     facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
     return {engine: write_model(engine, one.model, folder, info) for engine, one in fast.items()}, fast

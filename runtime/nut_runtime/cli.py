@@ -120,6 +120,14 @@ def main() -> None:
     show_default=True,
     help="Which parts' overlays to save, with --save-dir.",
 )
+@click.option(
+    "--streams",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Judge N frames at a time: more parts a second, each of them later.",
+)
 @click.option("--fail-on-defect", is_flag=True, help="Exit with code 3 when a part was defective.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
 @click.option("--strict", is_flag=True, help="Run the self-test first and refuse to judge if it fails.")
@@ -136,6 +144,7 @@ def run(
     output: str | None,
     save_dir: Path | None,
     save: str,
+    streams: int,
     fail_on_defect: bool,
     limit: int | None,
     strict: bool,
@@ -155,7 +164,7 @@ def run(
     if (camera is None) == (not files):
         raise click.UsageError("name pictures, folders or videos to judge, or a camera with --camera N, not both")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped ends as with Ctrl-C
-    inspector = Inspector(open_bundle(model, verify_key=verify_key), engine=engine, threads=threads)
+    inspector = Inspector(open_bundle(model, verify_key=verify_key), engine=engine, threads=threads, streams=streams)
     if strict:
         _refuse_drift(inspector)
     with ExitStack() as stack:
@@ -166,7 +175,14 @@ def run(
             stack.callback(records.close)
         overlays = OverlaySink(save_dir, SavePolicy(save)) if save_dir is not None else None
         summary = _run_with_progress(
-            source, inspector, records, overlays, limit=limit, quiet=quiet, shows_verdicts=output != "-"
+            source,
+            inspector,
+            records,
+            overlays,
+            limit=limit,
+            streams=streams,
+            quiet=quiet,
+            shows_verdicts=output != "-",
         )
     if not quiet:
         _print_summary(summary, inspector)
@@ -180,6 +196,7 @@ def _run_with_progress(
     overlays: OverlaySink | None,
     *,
     limit: int | None,
+    streams: int,
     quiet: bool,
     shows_verdicts: bool,
 ) -> Summary:
@@ -227,6 +244,7 @@ def _run_with_progress(
             records=records,
             overlays=overlays,
             limit=limit,
+            streams=streams,
             on_part=on_part,
             on_failure=on_failure,
         )

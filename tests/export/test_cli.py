@@ -45,7 +45,7 @@ def test_an_export_prints_the_proof_of_each_engine_and_what_to_do_next(run_folde
     result = _export(run_folder, "-o", bundle, "--pictures", "3", "--name", "m8")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["openvino", "onnxruntime", "bundle", "proof", "next"]
+    assert [line.split()[0] for line in lines] == ["onnxruntime", "openvino", "bundle", "proof", "next"]
     assert all("0 flips on 3 pictures of 3 sizes" in line for line in lines[:2])
     assert result.stderr == ""
     assert open_bundle(bundle).manifest.name == "m8"
