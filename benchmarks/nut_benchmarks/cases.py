@@ -35,11 +35,11 @@ from nut_train.predict import picture_tensor
 from nut_train.run import CHECKPOINT, RECORD, RUN_SCHEMA, open_run, package_versions
 from nut_train.weights import find_weights
 
-__all__ = ["CASES", "INT8_PREFIX", "Case", "CaseResult", "run_case"]
+__all__ = ["CASES", "INT8_PREFIX", "Case", "CaseResult", "run_case", "square_frame", "write_run"]
 
 _SIDE_PX = 256
 _PICTURES = 24  # 24 x 1,024 patches are enough for the largest bank
-_MOST_PICTURES = 200
+_MOST_PICTURES = 240
 INT8_PREFIX = "int8-"
 """Before an engine's name: our int8 profile in that engine."""
 
@@ -133,7 +133,7 @@ def run_case(
             dataset = folder / "nuts"
             synthesise(dataset, train=_PICTURES, good=8, defects=1, seed=0)
         progress(f"exporting {name}", 0, 3)
-        _write_run(folder / "run", case, rows, dataset)
+        write_run(folder / "run", case, rows, dataset)
         run = open_run(folder / "run")
         exported = export_bundle(run, folder / "bundle", ExportConfig(pictures=4))
         progress(f"exporting {name}", 1, 3)
@@ -146,7 +146,7 @@ def run_case(
         )
         progress(f"exporting {name}", 3, 3)
         frame = folder / "frame.png"
-        frame.write_bytes(encode_png(_square(read_picture(open_dataset(dataset).test_good[0]))))
+        frame.write_bytes(encode_png(square_frame(read_picture(open_dataset(dataset).test_good[0]))))
         jobs = {PYTORCH: folder / "run"}
         for engine in exported.bundle.manifest.models:
             jobs[f"{ANOMALIB_PREFIX}{engine}"] = Path(graph)
@@ -184,15 +184,26 @@ def _model_mb(bundle: Bundle, engine: str) -> float:
     return sum(one.stat().st_size for one in (path, path.with_suffix(".bin")) if one.is_file()) / 1e6
 
 
-def _square(picture: np.ndarray) -> np.ndarray:
-    """Bring a picture to the model's input size."""
+def square_frame(picture: np.ndarray) -> np.ndarray:
+    """Bring a picture to the model's input size, with an area average."""
     import cv2
 
     return cv2.resize(picture, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
 
 
-def _write_run(folder: Path, case: Case, rows: int, nuts: Path) -> None:
-    """Write a run folder whose bank was filled without a coreset."""
+def write_run(folder: Path, case: Case, rows: int, nuts: Path, *, leave_out: int = 0) -> None:
+    """Write a run folder whose bank was filled at random, without a coreset.
+
+    Args:
+        folder: The folder to make.
+        case: Its backbone.
+        rows: Rows of the bank.
+        nuts: A data set; patches of its training pictures fill the bank.
+        leave_out: Pictures at the end that are not used.
+
+    Raises:
+        InputError: If the pictures have fewer patches than that.
+    """
     torch.manual_seed(0)
     backbone = describe_backbone(case.backbone)
     weights = find_weights(case.backbone) if case.has_weights else None
@@ -200,7 +211,8 @@ def _write_run(folder: Path, case: Case, rows: int, nuts: Path) -> None:
     model = build_model(backbone, image_size=size, weights=weights).eval()
     with torch.inference_mode():
         embed = PatchEmbedding(model.model)
-        pictures = open_dataset(nuts).train_good[:_MOST_PICTURES]
+        good = open_dataset(nuts).train_good
+        pictures = good[: len(good) - leave_out][:_MOST_PICTURES]
         features = torch.cat(
             [embed(model.pre_processor.transform(picture_tensor(read_picture(path))[None])) for path in pictures]
         )

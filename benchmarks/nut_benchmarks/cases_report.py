@@ -16,7 +16,19 @@ CASES_FILE = "cases.json"
 
 __all__ = ["CASES_FILE", "case_rows", "case_table", "write_cases"]
 
-_COLUMNS = ("", "p50 ms", "p95 ms", "faster", "load s", "first ms", "peak MB", "model MB", "max d score")
+_COLUMNS = (
+    "",
+    "p50 ms",
+    "p95 ms",
+    "faster",
+    "load s",
+    "first ms",
+    "peak MB",
+    "model MB",
+    "1 by 1 /s",
+    "streams /s",
+    "max d score",
+)
 
 
 def case_rows(result: CaseResult) -> list[list[str]]:
@@ -35,6 +47,8 @@ def case_rows(result: CaseResult) -> list[list[str]]:
                 f"{timing.first_ms:.1f}",
                 f"{timing.peak_mb:.0f}",
                 "-" if size is None else f"{size:.0f}",
+                f"{timing.frames_per_s:.1f}",
+                "-" if timing.streams_per_s is None else f"{timing.streams_per_s:.1f}",
                 f"{result.max_d_score[engine]:.1e}" if engine in result.max_d_score else "-",
             ]
         )

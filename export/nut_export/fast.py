@@ -26,7 +26,7 @@ from nut_train.predict import picture_tensor
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["FEATURE_ERROR", "FastConfig", "FastModel", "build_fast", "pixels_of", "search_recall"]
+__all__ = ["FEATURE_ERROR", "FastConfig", "FastModel", "build_fast", "pixels_of", "plan_fast", "search_recall"]
 
 FEATURE_ERROR = 0.08
 """Error of int8 embeddings, as a share of their spread, up to which layers are quantised.
@@ -130,20 +130,36 @@ def build_fast(
         progress("planning the search", done, len(engines))
         # Depthwise convolutions are slower in int8 than in float32 there.
         backbones = [None] if engine == "onnxruntime" and has_depthwise(parts.features) else [quantised, None]
-        built[engine] = tuple(_build(parts, grouped, features, chosen, config, engine) for features in backbones)
+        built[engine] = tuple(
+            plan_fast(parts, grouped, features, chosen, engine=engine, config=config) for features in backbones
+        )
     progress("planning the search", len(engines), len(engines))
     return built
 
 
-def _build(
+def plan_fast(
     parts: Parts,
     grouped: GroupedBank,
     features: QuantisedFeatures | None,
     pixels: Sequence[NDArray[np.float32]],
-    config: FastConfig,
+    *,
     engine: str,
+    config: FastConfig | None = None,
 ) -> FastModel:
-    """Plan the search on embeddings as this backbone gives them, and put the graph together."""
+    """Plan the search on embeddings as a backbone gives them, and put the graph together.
+
+    Args:
+        parts: From `graph.prepare`.
+        grouped: Its bank in groups.
+        features: The quantised backbone; None is the float one.
+        pixels: Pictures that are not in the bank, as the backbone takes them.
+        engine: The engine to build for.
+        config: What is fixed; None chooses everything.
+
+    Raises:
+        InputError: If what was fixed cannot hold the recall.
+    """
+    config = config or FastConfig()
     backbone = parts.features if features is None else features.model
     patches = np.concatenate(embeddings(backbone, pixels))
     plan = choose_plan(grouped, patches, engine=engine, components=config.components, candidates=config.candidates)
