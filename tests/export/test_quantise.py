@@ -18,14 +18,15 @@ from nut_runtime.machine import this_machine
 SIZE = (32, 24)
 
 
-def _network(*, groups: int = 1) -> onnx.ModelProto:
+def _network(*, groups: int = 1, loudness: float = 1000) -> onnx.ModelProto:
     """Four convolutions from pixels to patch embeddings, of which `fragile` does not survive quantisation.
 
     One channel in front of it is a thousand times as large as the others and hardly counts, but sets the step of all.
+    With a loudness of 1 all survive.
     """
     generator = np.random.default_rng(0)
     loud = np.ones((16, 1, 1, 1), np.float32)
-    loud[0] = 1000
+    loud[0] = loudness
     weights = {
         "first": generator.normal(0, 0.4, (16, 3, 3, 3)),
         "middle": generator.normal(0, 0.4, (16, 16 // groups, 3, 3)) * loud,
@@ -135,8 +136,19 @@ def test_the_layer_that_breaks_is_the_first_to_stay_in_float_and_is_named(quanti
         assert found.float_layers == ("fragile",)
 
 
-def test_only_convolutions_are_quantised(quantised):
+def test_what_survives_is_quantised_as_a_whole_without_trying_each_layer():
+    steps: list[tuple[str, int, int]] = []
+    network, pixels = _network(loudness=1), _pixels(LEAST_PICTURES)
+    found = quantise_features(network, pixels, error=0.3, progress=lambda *step: steps.append(step))
+    assert (found.scope, found.float_layers) == ("everything", ())
+    assert found.error <= 0.3
+    assert set(_quantised(found.model)) == {"first", "middle", "fragile", "last"}
+    assert steps == [("quantising", 0, 5), ("quantising", 5, 5)]
+
+
+def test_only_convolutions_are_quantised_where_one_does_not_survive(quantised):
     _, found = quantised
+    assert found.scope == "convolutions"
     kinds = [node.op_type for node in found.model.graph.node]
     assert {kind for kind in kinds if "Quantize" not in kind and "Dequantize" not in kind} == {
         "Conv",
@@ -151,7 +163,7 @@ def test_what_a_manifest_keeps_is_plain(quantised):
     _, found = quantised
     facts = found.to_json()
     assert json.loads(json.dumps(facts)) == facts
-    assert set(facts) == {"error", "float_layers", "layers", "pictures"}
+    assert set(facts) == {"error", "scope", "float_layers", "layers", "pictures"}
     assert facts["pictures"] == 12
 
 
