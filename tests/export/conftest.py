@@ -1,9 +1,11 @@
 """What several tests of the export share: the slow part of it, done once, and a bundle with all its variants."""
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,21 @@ import openvino
 import pytest
 import torch
 from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
+from nut_benchmarks.cli import main
 from nut_dataset.layout import open_dataset
-from nut_export import graph
+from nut_export import cascade, fast, graph
 from nut_export.builder import GraphBuilder
 from nut_export.compat import COMPAT, write_compat
+from nut_export.guard import Guard
 from nut_export.ovms import write_ovms
+from nut_export.quantise import QuantisedFeatures
 from nut_export.search import Nearest, SearchBank, add_image_score
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.engines import Engine, load_engine
-from nut_runtime.pictures import encode_png, read_picture
+from nut_runtime.pictures import encode_png, read_picture, write_picture
 
 AddSearch = Callable[[GraphBuilder], tuple[Nearest, SearchBank]]
 TOOLS_PAGE = Path(__file__).parents[2] / "docs" / "other-tools.md"
@@ -175,3 +181,81 @@ def anomalib_score() -> Callable[[np.ndarray, int, np.ndarray], float]:
         return float(model.compute_anomaly_score(scores.reshape(1, -1), places.reshape(1, -1), embedding))
 
     return score
+
+
+@pytest.fixture(scope="session")
+def more_nuts(nuts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`nuts` with one more good picture: int8 is calibrated on eight that were not held out."""
+    folder = Path(shutil.copytree(nuts, tmp_path_factory.mktemp("more") / "nuts"))
+    good = open_dataset(folder).train_good
+    write_picture(folder / "train/good/mirrored.png", read_picture(good[0])[:, ::-1].copy())
+    return folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastExport:
+    """A bundle with a fast model, and what `nut export` said of it."""
+
+    result: Result
+    bundle: Bundle
+
+
+@pytest.fixture(scope="session")
+def fast_exports() -> dict[str, FastExport]:
+    """What `export_fast` made so far, by precision."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def quantised_features() -> dict[bytes, QuantisedFeatures]:
+    """What was quantised so far."""
+    return {}
+
+
+@pytest.fixture
+def export_fast(
+    fast_exports, quantised_features, run_folder, more_nuts, quick_export, monkeypatch, tmp_path_factory
+) -> Callable[[str], FastExport]:
+    """A function that gives the bundle of a precision, exported by the command, with a search in int8 in both engines.
+
+    The backbone is quantised once, with an error at which no layer is tried alone; the proof of int8 does not hold with
+    it. A cascade takes each model to need a time that was written down, since this decides which is chosen.
+    """
+    quantise, measure = fast.quantise_features, cascade.guard_band
+
+    def quantise_once(features: onnx.ModelProto, pixels: Any, *, error: float, progress: Any) -> QuantisedFeatures:
+        key = features.SerializeToString(deterministic=True)
+        if key not in quantised_features:
+            quantised_features[key] = quantise(features, pixels, error=0.2, progress=progress)
+        return quantised_features[key]
+
+    def as_if_timed(*arguments: Any, **options: Any) -> Guard:
+        return replace(measure(*arguments, **options), fast_ms=1.0, exact_ms=10.0)
+
+    def export(precision: str) -> FastExport:
+        if precision not in fast_exports:
+            monkeypatch.setattr(fast, "quantise_features", quantise_once)
+            monkeypatch.setattr(cascade, "guard_band", as_if_timed)
+            folder = tmp_path_factory.mktemp(precision) / "bundle"
+            options = ["--components", "152", "--candidates", "8", "--pictures", "6", "--dataset", str(more_nuts)]
+            options += ["--force"] if precision == "int8" else []
+            command = ["export", str(run_folder), "-o", str(folder), "--precision", precision, *options]
+            result = CliRunner().invoke(main, command)
+            logging.disable(logging.NOTSET)  # a command quiets the whole process
+            assert result.exit_code == 0, result.output
+            fast_exports[precision] = FastExport(result=result, bundle=open_bundle(folder))
+        return fast_exports[precision]
+
+    return export
+
+
+@pytest.fixture
+def int8(export_fast) -> FastExport:
+    """A bundle in int8. Tests that alter it copy it first."""
+    return export_fast("int8")
+
+
+@pytest.fixture
+def cascade_of_two(export_fast) -> FastExport:
+    """A cascade. Tests that alter it copy it first."""
+    return export_fast("cascade")
