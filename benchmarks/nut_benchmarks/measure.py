@@ -45,6 +45,7 @@ class Job:
         repeats: Timed frames of the one size.
         out: Folder for `timing.json` and `results.npz`.
         started: `time.time()` when the process was asked for.
+        cache: Folder for what OpenVINO compiled, or None.
     """
 
     engine: str
@@ -56,6 +57,7 @@ class Job:
     repeats: int
     out: str
     started: float
+    cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class Timing:
         return asdict(self)
 
 
-def load_judge(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]:
+def load_judge(engine: str, model: Path, threads: int, cache: Path | None = None) -> tuple[Judge, str, str]:
     """Load a model; return what judges a frame, the engine's version and its precision.
 
     For PyTorch that is anomalib's prediction path without its Engine around it: the pre-processor's antialiased
@@ -108,7 +110,7 @@ def load_judge(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]
         from nut_runtime.bundle import open_bundle
         from nut_runtime.engines import load_engine
 
-        loaded = load_engine(open_bundle(model), engine, threads=threads)
+        loaded = load_engine(open_bundle(model), engine, threads=threads, cache=cache)
         return loaded.infer, loaded.version, loaded.precision
     import torch
 
@@ -181,7 +183,9 @@ def run_job(job: Job) -> Timing:
     Args:
         job: What to measure.
     """
-    judge, version, precision = load_judge(job.engine, Path(job.model), job.threads)
+    judge, version, precision = load_judge(
+        job.engine, Path(job.model), job.threads, None if job.cache is None else Path(job.cache)
+    )
     load_s = time.time() - job.started
     frame = read_picture(job.frame)
     first_ms = _timed(judge, frame)
