@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.engines import load_engine
+from nut_runtime.engines.cascade import CascadeEngine
 from nut_runtime.errors import EngineError, InputError
 from nut_runtime.pictures import check_frame
 from nut_runtime.regions import defect_boxes
@@ -58,14 +59,19 @@ class Inspector:
     def warm_up(self, height: int | None = None, width: int | None = None) -> float:
         """Judge a grey frame of this size, so that the first real one does not pay for set-up; return its ms.
 
+        A cascade judges it with both of its models: the first part near the threshold is a real one too.
+
         Args:
             height: In pixels; None takes the model's input height.
             width: In pixels; None takes the model's input width.
         """
         manifest = self.bundle.manifest
         shape = (height or manifest.input_height_px, width or manifest.input_width_px, 3)
+        frame = np.full(shape, 127, np.uint8)
         started = time.perf_counter()
-        self.engine.infer(np.full(shape, 127, np.uint8))
+        self.engine.infer(frame)
+        if isinstance(self.engine, CascadeEngine):
+            self.engine.exact.infer(frame)
         return (time.perf_counter() - started) * 1e3
 
     def inspect(self, frame: NDArray[np.uint8]) -> Verdict:

@@ -239,7 +239,8 @@ def _check_values(manifest: Manifest) -> None:
     if not manifest.models:
         raise BundleError(f"{MANIFEST} names no model; export the bundle again")
     if (manifest.precision == "cascade") != (manifest.cascade is not None):
-        raise BundleError(f"{MANIFEST} has the precision {manifest.precision} and no cascade to it; export it again")
+        has = "without" if manifest.cascade is None else "with"
+        raise BundleError(f"{MANIFEST} has the precision {manifest.precision} {has} a cascade; export it again")
     if manifest.cascade is not None:
         _check_cascade(manifest.cascade, manifest.models)
     for stage, tolerance in manifest.tolerances.items():

@@ -10,16 +10,24 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
+import openvino
 import pytest
+import torch
+from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+from onnx import TensorProto, helper
 
 from nut_dataset.layout import open_dataset
 from nut_export import graph
+from nut_export.builder import GraphBuilder
 from nut_export.compat import COMPAT, write_compat
 from nut_export.ovms import write_ovms
+from nut_export.search import Nearest, SearchBank, add_image_score
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.engines import Engine, load_engine
 from nut_runtime.pictures import encode_png, read_picture
 
+AddSearch = Callable[[GraphBuilder], tuple[Nearest, SearchBank]]
 TOOLS_PAGE = Path(__file__).parents[2] / "docs" / "other-tools.md"
 
 
@@ -104,8 +112,6 @@ def sparse_bundles() -> list[Path]:
 def sparse_bundle(run_folder, sparse_bundles, quick_export, tmp_path_factory) -> Path:
     """A bundle like `bundle_folder` but of every third row of its memory bank. Tests that alter it copy it first."""
     if not sparse_bundles:
-        import torch
-
         from nut_export.export import ExportConfig, export_bundle
         from nut_train.run import open_run
 
@@ -121,3 +127,51 @@ def sparse_bundle(run_folder, sparse_bundles, quick_export, tmp_path_factory) ->
         export_bundle(open_run(run), folder / "bundle", ExportConfig(pictures=2, name="nuts"))
         sparse_bundles.append(folder / "bundle")
     return sparse_bundles[0]
+
+
+@pytest.fixture
+def run_search() -> Callable[[AddSearch, np.ndarray, str], tuple[np.ndarray, float]]:
+    """A function that runs a search, from `embedding` to `distances`, and the image score from it, in an engine."""
+
+    def run(add: AddSearch, patches: np.ndarray, engine: str) -> tuple[np.ndarray, float]:
+        builder = GraphBuilder()
+        nearest, bank = add(builder)
+        add_image_score(builder, "distances", nearest, bank, name="score")
+        model = builder.model(
+            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, list(patches.shape))],
+            [
+                helper.make_tensor_value_info("distances", TensorProto.FLOAT, [len(patches)]),
+                helper.make_tensor_value_info("score", TensorProto.FLOAT, [1]),
+            ],
+            name="search",
+        ).SerializeToString()
+        if engine == "onnxruntime":
+            session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+            distances, score = session.run(["distances", "score"], {"embedding": patches})
+        else:
+            core = openvino.Core()
+            compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            found = compiled({"embedding": patches})
+            distances, score = np.array(found["distances"]), np.array(found["score"])
+        return distances, float(score[0])
+
+    return run
+
+
+@pytest.fixture
+def anomalib_score() -> Callable[[np.ndarray, int, np.ndarray], float]:
+    """A function that gives anomalib's own image score, computed in float64."""
+
+    class _Model(PatchcoreModel):
+        def __init__(self, bank: np.ndarray, neighbours: int) -> None:  # only the search is wanted, not a backbone
+            torch.nn.Module.__init__(self)
+            self.num_neighbors = neighbours
+            self.memory_bank = torch.from_numpy(bank.astype(np.float64))
+
+    def score(bank: np.ndarray, neighbours: int, patches: np.ndarray) -> float:
+        model = _Model(bank, neighbours)
+        embedding = torch.from_numpy(patches.astype(np.float64))
+        scores, places = model.nearest_neighbors(embedding, n_neighbors=1)
+        return float(model.compute_anomaly_score(scores.reshape(1, -1), places.reshape(1, -1), embedding))
+
+    return score
