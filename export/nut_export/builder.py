@@ -29,6 +29,14 @@ class GraphBuilder:
         self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=f"node/{output}", **attributes))
         return output
 
+    def split(self, source: str, sizes: list[int], *, axis: int = 0) -> list[str]:
+        """Cut a tensor into pieces of these sizes along an axis and return their names."""
+        pieces = [self._unnamed("Split") for _ in sizes]
+        self.nodes.append(
+            helper.make_node("Split", [source, self.constant(sizes)], pieces, name=f"node/{pieces[0]}", axis=axis)
+        )
+        return pieces
+
     def constant(self, value: NDArray[Any] | np.generic | float | list[int], *, name: str | None = None) -> str:
         """Add a constant; a float becomes float32 and a list of ints int64.
 
