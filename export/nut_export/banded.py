@@ -1,7 +1,7 @@
 """A side of a resize in blocks: sixteen outputs at a time, from the few inputs that they weigh.
 
-The triangle filter reaches `2 * scale` inputs, so a dense product with a 1080p frame multiplies by zero 25 times out
-of 26. A block of outputs needs one window of inputs; all windows of a side are equally long (clamped at its end), so
+The triangle filter reaches `2 * scale` inputs, so a dense product with 256 outputs multiplies by zero 127 times out of
+128. A block of outputs needs one window of inputs; all windows of a side are equally long (clamped at its end), so
 that one tensor holds all weights, and a block's pixels are converted and multiplied while they are in the cache.
 
 What depends on the frame's size is computed in the graph. Where the size is fixed at export, both engines fold that

@@ -47,6 +47,11 @@ __all__ = ["export"]
     type=click.Choice(LAYOUTS),
     help="Write a model repository as well: ovms for OpenVINO Model Server. As large as the model.",
 )
+@click.option(
+    "--frame-size",
+    metavar="WxH",
+    help="Take frames of this size only, such as 1920x1080, and refuse any other; any size by default.",
+)
 @click.option("--force", is_flag=True, help="Replace BUNDLE if it exists, and write it even if the proof fails.")
 def export(
     run: Path,
@@ -57,6 +62,7 @@ def export(
     pictures: int,
     compat: tuple[str, ...],
     layout: str | None,
+    frame_size: str | None,
     force: bool,
 ) -> None:
     """Export a trained RUN as a bundle for the edge, and prove that no verdict changed.
@@ -68,23 +74,32 @@ def export(
     nut export run -o bundle
     nut export run -o bundle --name m8-nut --dataset other-nuts
     nut export run -o bundle --compat anomalib --compat model-api --layout ovms
+    nut export run -o bundle --frame-size 1920x1080
     """
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
     from nut_export.export import ExportConfig, export_bundle
+    from nut_export.frame_size import parse_frame_size
     from nut_train.run import open_run
 
     config = ExportConfig(
-        name=name, tolerance=tolerance, pictures=pictures, is_forced=force, compat=compat, layout=layout
+        name=name,
+        tolerance=tolerance,
+        pictures=pictures,
+        is_forced=force,
+        compat=compat,
+        layout=layout,
+        frame_px=None if frame_size is None else parse_frame_size(frame_size),
     )
     with progress_bars() as progress:
         exported = export_bundle(open_run(run), out, config, dataset_root=dataset, overwrite=force, progress=progress)
     width = max(map(len, exported.parity)) + 1
     for parity in exported.parity.values():
+        sizes = f"of {parity.sizes} sizes" if parity.frame_px is None else f"brought to {frame_size}"
         click.echo(
             f"{parity.engine:<{width}}max |d pred_score| {parity.max_d_score:.1e}, {len(parity.flips)} flips "
-            f"on {parity.pictures} pictures of {parity.sizes} sizes"
+            f"on {parity.pictures} pictures {sizes}"
         )
         if not parity.max_d_score <= tolerance or parity.flips:
             click.echo(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from nut_dataset.layout import Dataset, fingerprint, open_dataset
 from nut_dataset.progress import Progress, no_progress
 from nut_export.compat import COMPAT, write_compat
 from nut_export.compat_engine import CompatEngine
+from nut_export.frame_size import at_frame_size, check_frame_size
 from nut_export.golden import choose_golden, reference_stages, write_golden
 from nut_export.graph import build_graph
 from nut_export.ovms import LAYOUTS, write_ovms
@@ -55,6 +57,7 @@ class ExportConfig:
         is_forced: Write the bundle even where the proof fails.
         compat: Variants for other tools to write as well, names from `nut_export.compat.COMPAT`.
         layout: Model repository to write as well, one of `nut_export.ovms.LAYOUTS`; None writes none.
+        frame_px: Height and width of the only frames that the model is to take; None takes any.
     """
 
     name: str | None = None
@@ -63,6 +66,7 @@ class ExportConfig:
     is_forced: bool = False
     compat: tuple[str, ...] = ()
     layout: str | None = None
+    frame_px: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -79,6 +83,8 @@ class ExportConfig:
                 raise InputError(f"unknown compat variant {name!r}, expected one of {', '.join(COMPAT)}")
         if self.layout is not None and self.layout not in LAYOUTS:
             raise InputError(f"unknown layout {self.layout!r}, expected one of {', '.join(LAYOUTS)}")
+        if self.frame_px is not None:
+            check_frame_size(self.frame_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +125,14 @@ def export_bundle(
         OutputError: If `out` exists or cannot be written.
     """
     config = config or ExportConfig()
-    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=[run.folder]) as folder:
+    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=[run.folder]) as folder, ExitStack() as stack:
         dataset = _dataset(run, dataset_root)
         paths = _proof_pictures(run, dataset, config.pictures)
         model = run.load()
         progress("building the graph", 0, 1)
-        deployment = build_graph(model, run.backbone, size=run.config.image_size, point=run.point)
+        deployment = build_graph(
+            model, run.backbone, size=run.config.image_size, point=run.point, frame_px=config.frame_px
+        )
         facts = _facts(run, dataset, config, grid=deployment.grid)
         models = write_models(deployment.model, folder, model_info(run.point, facts))
         variants = write_compat(folder / models["openvino"], config.compat)
@@ -132,7 +140,8 @@ def export_bundle(
             write_ovms(folder / models["openvino"], facts["name"])
         progress("building the graph", 1, 1)
 
-        predictions = _reference(model, paths, progress)
+        sources = stack.enter_context(at_frame_size(paths, config.frame_px))
+        predictions = _reference(model, list(sources), progress)
         golden = write_golden(model, choose_golden(predictions), folder)
         draft = Manifest(
             bundle_id=_bundle_id(facts["name"], folder / models["onnxruntime"], run),
@@ -149,19 +158,22 @@ def export_bundle(
             tolerances={},
             parity={},
             provenance=facts,
+            frame_px=config.frame_px,
         )
         bundle = Bundle(folder=folder, manifest=draft)
         engines = {name: load_engine(bundle, name) for name in models}
         judges = engines | {judge.name: judge for judge in (CompatEngine(variants[name], name) for name in variants)}
+        named = [replace(prediction, path=sources[prediction.path]) for prediction in predictions]
         parities = {
             name: compare(
-                predictions,
+                named,
                 measure(engine, predictions, progress),
                 engine=name,
                 engine_version=engine.version,
                 precision=draft.precision,
                 dataset=dataset,
                 threshold=run.point.image.threshold,
+                frame_px=config.frame_px,
             )
             for name, engine in judges.items()
         }
@@ -265,7 +277,13 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
             for key in ("false_reject_rate", "held_out", "smallest_rate", "is_supported")
         },
         "evaluation": {key: evaluation.get(key) for key in ("image", "pixel")},
-        "input": {INPUT: "uint8 [1, H, W, 3], BGR, any H and W"},
+        "input": {INPUT: _input_text(config.frame_px)},
         "outputs": dict(OUTPUTS),
         "versions": package_versions("onnx", "openvino", "onnxruntime"),
     }
+
+
+def _input_text(frame_px: tuple[int, int] | None) -> str:
+    if frame_px is None:
+        return "uint8 [1, H, W, 3], BGR, any H and W"
+    return f"uint8 [1, {frame_px[0]}, {frame_px[1]}, 3], BGR"

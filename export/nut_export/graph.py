@@ -35,7 +35,14 @@ class Deployment:
     grid: tuple[int, int]
 
 
-def build_graph(model: "Patchcore", backbone: Backbone, *, size: tuple[int, int], point: OperatingPoint) -> Deployment:
+def build_graph(
+    model: "Patchcore",
+    backbone: Backbone,
+    *,
+    size: tuple[int, int],
+    point: OperatingPoint,
+    frame_px: tuple[int, int] | None = None,
+) -> Deployment:
     """Build the deployment graph of DESIGN.md around a trained model's weights and memory bank.
 
     Args:
@@ -44,6 +51,7 @@ def build_graph(model: "Patchcore", backbone: Backbone, *, size: tuple[int, int]
         size: Height and width of the model's input.
         point: Thresholds and ranges, fixed into the graph; the runtime decides from `raw_score` and the
             manifest, other tools from `pred_score`.
+        frame_px: Height and width of the only frames to be taken; None takes any.
     """
     bank = prepare_bank(model.model.memory_bank.detach().cpu().numpy().astype(np.float32), model.model.num_neighbors)
     graph = GraphBuilder()
@@ -57,7 +65,7 @@ def build_graph(model: "Patchcore", backbone: Backbone, *, size: tuple[int, int]
     _add_decision(graph, "raw_score", point.image, score="pred_score", label="pred_label")
     _add_decision(graph, raw_map, point.pixel, score="anomaly_map", label="pred_mask")
     built = graph.model(
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "height", "width", 3])],
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, *(frame_px or ("height", "width")), 3])],
         [
             helper.make_tensor_value_info("pred_score", TensorProto.FLOAT, [1]),
             helper.make_tensor_value_info("raw_score", TensorProto.FLOAT, [1]),

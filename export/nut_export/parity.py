@@ -58,6 +58,7 @@ class Parity:
         max_d_map: Largest |d anomaly_map| over all pixels.
         mask_iou: Intersection over union of all predicted masks together; 1 where both are empty.
         min_mask_iou: The smallest of any one picture.
+        frame_px: Height and width that every picture was brought to first, for both sides; None where none was.
     """
 
     engine: str
@@ -74,6 +75,7 @@ class Parity:
     max_d_map: float
     mask_iou: float
     min_mask_iou: float
+    frame_px: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
@@ -111,6 +113,7 @@ def compare(
     precision: str,
     dataset: Dataset,
     threshold: float,
+    frame_px: tuple[int, int] | None = None,
 ) -> Parity:
     """Compare an engine's results with the reference's predictions.
 
@@ -122,6 +125,7 @@ def compare(
         precision: The bundle's precision.
         dataset: Tells which pictures are defective, and where.
         threshold: The raw threshold, the unit of `max_d_raw`.
+        frame_px: Height and width that every picture was brought to first; None where none was.
     """
     pairs = list(zip(predictions, results, strict=True))
     d_scores = np.array([abs(ours.pred_score - theirs.pred_score) for theirs, ours in pairs])
@@ -134,7 +138,7 @@ def compare(
         engine_version=engine_version,
         precision=precision,
         pictures=len(pairs),
-        sizes=len({read_picture(theirs.path).shape for theirs, _ in pairs}),
+        sizes=len({frame_px or read_picture(theirs.path).shape[:2] for theirs, _ in pairs}),
         max_d_score=float(d_scores.max()),
         mean_d_score=float(d_scores.mean()),
         max_d_raw=float(d_raw.max() / threshold),
@@ -148,6 +152,7 @@ def compare(
         max_d_map=max(d_maps),
         mask_iou=float(together / either) if either else 1.0,
         min_mask_iou=min((inside / union if union else 1.0) for inside, union in overlaps),
+        frame_px=frame_px,
     )
 
 

@@ -288,6 +288,9 @@ def info(model: Path, as_json: bool) -> None:
     backbone, bank = facts.get("backbone", {}), facts.get("bank", {})
     calibration = facts.get("calibration", {})
     rate = f"{100 * calibration['false_reject_rate']:.2f}% of good parts rejected" if calibration else "not stated"
+    frames = "any uint8 BGR frame"
+    if manifest.frame_px is not None:
+        frames = f"uint8 BGR frames of {manifest.frame_px[1]}x{manifest.frame_px[0]} only"
     rows: list[tuple[str, str]] = [
         ("bundle", manifest.bundle_id),
         ("exported", manifest.created),
@@ -297,7 +300,7 @@ def info(model: Path, as_json: bool) -> None:
             f"{backbone.get('name')} {', '.join(backbone.get('layers', []))} ({backbone.get('weights')})",
         ),
         ("memory bank", f"{bank.get('rows')} x {bank.get('width')}"),
-        ("input", f"any uint8 BGR frame, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
+        ("input", f"{frames}, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
         ("precision", manifest.precision),
         ("threshold", f"raw {manifest.point.image.threshold:.6g}, aimed at {rate}"),
     ]

@@ -71,6 +71,7 @@ class Manifest:
         tolerances: Largest difference that the self-test lets pass, by stage.
         parity: Summary of the proof, by engine.
         provenance: Where the model came from: run, data set fingerprint, backbone, bank, package versions.
+        frame_px: Height and width of the only frames the model files take; None where they take any.
     """
 
     bundle_id: str
@@ -87,6 +88,7 @@ class Manifest:
     tolerances: Mapping[str, float]
     parity: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    frame_px: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types, the schema number first."""
@@ -118,6 +120,7 @@ class Manifest:
             },
             "parity": {engine: dict(figures) for engine, figures in self.parity.items()},
             "provenance": dict(self.provenance),
+            **({} if self.frame_px is None else {"frame_px": list(self.frame_px)}),
         }
 
     @classmethod
@@ -177,7 +180,21 @@ class Manifest:
             tolerances={str(stage): float(value) for stage, value in golden["tolerances"].items()},
             parity={str(engine): dict(figures) for engine, figures in data["parity"].items()},
             provenance=dict(data["provenance"]),
+            frame_px=_frame_px(data.get("frame_px")),
         )
+
+
+def _frame_px(value: Any) -> tuple[int, int] | None:
+    """Return height and width; a manifest need not have them.
+
+    Raises:
+        ValueError: If they are not two whole numbers of at least 1.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or any(type(side) is not int or side < 1 for side in value):  # noqa: PLR2004
+        raise ValueError(f"frame_px is {value!r}, expected height and width")
+    return value[0], value[1]
 
 
 def _check_paths(manifest: Manifest) -> None:
