@@ -45,6 +45,27 @@ def test_the_library_example_of_the_runtime_page_runs(bundle_folder: Path, tmp_p
     assert done.stdout.split()[0] in {"good", "defect"}
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to compare with")
+def test_openssl_agrees_with_us_on_fingerprint_and_signature(bundle_folder: Path, tmp_path: Path):
+    from nut_export.signing import generate_key, sign_bundle
+
+    (code,) = code_blocks(ROOT / "docs" / "trust.md", "sh")
+    shutil.copytree(bundle_folder, tmp_path / "bundle")
+    key = generate_key(tmp_path / "plant.pem")
+    sign_bundle(tmp_path / "bundle", key)
+
+    def verify() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["sh", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = verify()
+    assert done.returncode == 0, done.stderr
+    found, named, outcome = done.stdout.splitlines()
+    assert f"sha256:{found}" == named == key.fingerprint
+    assert outcome == "Signature Verified Successfully"
+    (tmp_path / "bundle" / "manifest.json").write_text("{}")
+    assert verify().returncode != 0
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_in_the_docs_lead_to_files_that_exist(page: Path):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

@@ -25,6 +25,10 @@ PACKAGES = ["nut_runtime", "nut_dataset", "nut_train", "nut_export", "nut_benchm
 HEAVY = {"torch", "torchvision", "anomalib", "onnx", "matplotlib", "lightning", "pandas", "scikit-learn", "rich"}
 
 
+# What one module alone imports, late, and an extra installs.
+EXTRAS = {"signature.py": {"cryptography"}}
+
+
 def imported(path: Path) -> Iterator[str]:
     """Give the top-level package of every import in a file, wherever in it it stands."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -51,7 +55,7 @@ def test_the_runtime_imports_nothing_heavy_even_late():
         f"{path.relative_to(ROOT)}: {name}"
         for path in (ROOT / "runtime" / "nut_runtime").rglob("*.py")
         for name in imported(path)
-        if name not in allowed
+        if name not in allowed | EXTRAS.get(path.name, set())
     }
     assert not found
 
@@ -245,6 +249,11 @@ def test_the_edge_installs_lean_and_judges_as_the_reference_did(edge, bundle_fol
     missing = edge.run("nut-runtime", "doctor", "--model", str(bundle_folder), "--engine", "onnxruntime", check=False)
     assert missing.returncode == 2
     assert missing.stderr == "error: onnxruntime is not installed; run: pip install 'nut-runtime[onnxruntime]'\n"
+    assert "cryptography" not in edge.packages()
+    key = ["--verify-key", str(bundle_folder / "manifest.json")]
+    unverified = edge.run("nut-runtime", "info", "--model", str(bundle_folder), *key, check=False)
+    assert unverified.returncode == 2
+    assert unverified.stderr.endswith("run: pip install 'nut-runtime[sign]'\n")
 
 
 @pytest.mark.slow

@@ -43,12 +43,14 @@ class BenchConfig:
         warm_up: Frames before the clock starts.
         repeats: Timed frames of one size.
         pictures: Pictures compared and timed at mixed sizes, at most, evenly over the test set.
+        cache: Folder for what OpenVINO compiled; None keeps nothing. The first run fills it, the second shows the gain.
     """
 
     threads: int = 0
     warm_up: int = 10
     repeats: int = 100
     pictures: int = 200
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -194,6 +196,11 @@ def run_bench(
 
 def _own_run(folder: Path, bundle: Bundle) -> Run:
     """Open the run and make sure that the bundle came from it."""
+    if checkpoint := bundle.manifest.provenance.get("checkpoint"):
+        raise InputError(
+            f"bundle {bundle.manifest.bundle_id} came from a checkpoint of anomalib's, "
+            f"{checkpoint['file']}, not from a run; leave --run out"
+        )
     run = open_run(folder)
     if run.record.get("created") != bundle.manifest.provenance.get("trained"):
         raise InputError(
@@ -244,6 +251,7 @@ def measure_in_process(
             repeats=config.repeats,
             out=name,
             started=time.time(),
+            cache=config.cache,
         )
         run_in_process("nut_benchmarks.measure", asdict(job), folder, engine=engine, threads=threads)
         timing = Timing(**json.loads((folder / "timing.json").read_text(encoding="utf-8")))
@@ -322,5 +330,7 @@ def _command(bundle: Path, dataset: Path, run: Path | None, out: Path, config: B
     if run is not None:
         parts += ["--run", run]
     parts += ["--threads", config.threads, "--warm-up", config.warm_up]
+    if config.cache is not None:
+        parts += ["--cache", config.cache]
     parts += ["--repeats", config.repeats, "--pictures", config.pictures]
     return shlex.join(str(part) for part in parts)

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Job:
         repeats: Timed frames of the one size.
         out: Folder for `timing.json` and `results.npz`.
         started: `time.time()` when the process was asked for.
+        cache: Folder for what OpenVINO compiled, or None.
     """
 
     engine: str
@@ -55,6 +57,7 @@ class Job:
     repeats: int
     out: str
     started: float
+    cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ class Timing:
         frames_per_s: Frames a second over the timed ones, one after the other.
         mixed_p50_ms: Median over pictures that all have other sizes, each judged once.
         peak_mb: Peak resident memory of the process, in MB of 10^6 bytes; 0 where the system does not tell.
+        streams_per_s: Frames a second with as many streams as threads, one thread each; None where that is not
+            measured: for one thread, PyTorch and anomalib's graphs.
     """
 
     engine: str
@@ -86,13 +91,14 @@ class Timing:
     frames_per_s: float
     mixed_p50_ms: float
     peak_mb: float
+    streams_per_s: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
         return asdict(self)
 
 
-def load_judge(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]:
+def load_judge(engine: str, model: Path, threads: int, cache: Path | None = None) -> tuple[Judge, str, str]:
     """Load a model; return what judges a frame, the engine's version and its precision.
 
     For PyTorch that is anomalib's prediction path without its Engine around it: the pre-processor's antialiased
@@ -104,7 +110,7 @@ def load_judge(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]
         from nut_runtime.bundle import open_bundle
         from nut_runtime.engines import load_engine
 
-        loaded = load_engine(open_bundle(model), engine, threads=threads)
+        loaded = load_engine(open_bundle(model), engine, threads=threads, cache=cache)
         return loaded.infer, loaded.version, loaded.precision
     import torch
 
@@ -177,7 +183,9 @@ def run_job(job: Job) -> Timing:
     Args:
         job: What to measure.
     """
-    judge, version, precision = load_judge(job.engine, Path(job.model), job.threads)
+    judge, version, precision = load_judge(
+        job.engine, Path(job.model), job.threads, None if job.cache is None else Path(job.cache)
+    )
     load_s = time.time() - job.started
     frame = read_picture(job.frame)
     first_ms = timed_ms(judge, frame)
@@ -210,7 +218,26 @@ def run_job(job: Job) -> Timing:
         frames_per_s=1e3 * len(steady) / sum(steady),
         mixed_p50_ms=float(np.median(mixed)),
         peak_mb=peak / 1e6,
+        streams_per_s=_streams_per_s(job, frame),
     )
+
+
+def _streams_per_s(job: Job, frame: NDArray[np.uint8]) -> float | None:
+    """Return the frames a second of an engine of ours with as many streams as threads."""
+    from nut_runtime.engines import ENGINES, load_engine
+
+    if job.engine not in ENGINES or job.threads == 1:
+        return None
+    from nut_runtime.bundle import open_bundle
+
+    streams = job.threads
+    engine = load_engine(open_bundle(job.model), job.engine, threads=job.threads, streams=streams)
+    frames = [frame] * max(job.repeats, streams)
+    with ThreadPoolExecutor(streams) as pool:
+        list(pool.map(engine.infer, frames[: max(job.warm_up, streams)]))
+        started = time.perf_counter()
+        list(pool.map(engine.infer, frames))
+        return len(frames) / (time.perf_counter() - started)
 
 
 def timed_ms(judge: Judge, frame: NDArray[np.uint8]) -> float:

@@ -37,6 +37,16 @@ class GraphBuilder:
         )
         return pieces
 
+    def smallest(self, values: str, count: int, *, axis: int = 1) -> tuple[str, str]:
+        """Add the `count` smallest values along an axis and their places, the smallest first.
+
+        `TopK` and not `ArgMin`: OpenVINO needs a quarter of the time for it.
+        """
+        found, places = self._unnamed("TopK"), self._unnamed("TopK_places")
+        inputs = [values, self.constant([count])]
+        self.nodes.append(helper.make_node("TopK", inputs, [found, places], name=f"node/{found}", axis=axis, largest=0))
+        return found, places
+
     def constant(self, value: NDArray[Any] | np.generic | float | list[int], *, name: str | None = None) -> str:
         """Add a constant; a float becomes float32 and a list of ints int64.
 

@@ -3,35 +3,36 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nut_dataset.layout import Dataset, fingerprint, open_dataset
+from nut_dataset.layout import Dataset, fingerprint
 from nut_dataset.progress import Progress, no_progress
+from nut_export.cascade import FAST_FOLDER, choose_cascade
 from nut_export.compat import COMPAT, write_compat
 from nut_export.compat_engine import CompatEngine
-from nut_export.frame_size import at_frame_size, check_frame_size
-from nut_export.golden import choose_golden, reference_stages, write_golden
-from nut_export.graph import build_graph
+from nut_export.fast import FastConfig, FastModel, build_fast, pixels_of, search_recall
+from nut_export.frame_size import at_frame_size, check_frame_size, input_text
+from nut_export.golden import choose_golden, selftest_tolerances, write_golden
+from nut_export.graph import Parts, assemble, prepare
 from nut_export.ovms import LAYOUTS, write_ovms
-from nut_export.parity import FP32_TOLERANCE, Parity, check_parity, compare, measure
+from nut_export.parity import TOLERANCES, Parity, check_parity, compare, measure
 from nut_export.parity_report import write_parity_report
-from nut_export.writers import model_info, write_models
+from nut_export.proof_pictures import find_pictures
+from nut_export.signing import SigningKey, sign_manifest
+from nut_export.writers import ONNX_FILE, OPENVINO_FILE, model_info, write_model
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, file_entry, open_bundle
-from nut_runtime.contract import INPUT, OUTPUTS, STAGES
-from nut_runtime.engines import load_engine
-from nut_runtime.engines.base import Engine
+from nut_runtime.contract import INPUT, OUTPUTS
+from nut_runtime.engines import ENGINES, load_engine
+from nut_runtime.engines.base import PRECISIONS, Engine
 from nut_runtime.errors import InputError
-from nut_runtime.manifest import MANIFEST, Manifest
+from nut_runtime.manifest import MANIFEST, GoldenFrame, Manifest
 from nut_runtime.pictures import read_picture
-from nut_runtime.selftest import RAW_SCORE, deviation, sample_stage
 from nut_train.predict import Prediction, predict
 from nut_train.run import Run, package_versions
 
@@ -40,10 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportConfig", "Exported", "export_bundle"]
 
-# A device may sum in another order than this machine did: ten times the difference seen here is let pass, never less
-# than 1e-4 and never more than 3e-3. bf16 (8 bits of mantissa) is off by 4e-3 and more, a missing antialias by 1e-1;
-# a bundle that was forced past its proof cannot widen its own tolerance to hide that.
-_SELFTEST_FACTOR, _SELFTEST_FLOOR, _SELFTEST_CEILING = 10.0, 1e-4, 3e-3
+_HASHED = (ONNX_FILE, OPENVINO_FILE, f"{OPENVINO_FILE.removesuffix('.xml')}.bin")  # what makes a model another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +50,25 @@ class ExportConfig:
 
     Attributes:
         name: Name of the part; None takes the data set's folder name.
-        tolerance: Largest |d pred_score| that the proof lets pass, above 0.
+        precision: `fp32`, `int8` or `cascade`.
+        tolerance: Largest |d pred_score| that the proof lets pass, above 0; None takes the precision's own.
         pictures: Pictures the proof uses at most, evenly over the test and held-out ones.
         is_forced: Write the bundle even where the proof fails.
         compat: Variants for other tools to write as well, names from `nut_export.compat.COMPAT`.
         layout: Model repository to write as well, one of `nut_export.ovms.LAYOUTS`; None writes none.
         frame_px: Height and width of the only frames that the model is to take; None takes any.
+        fast: What of the fast model of `int8` and `cascade` is fixed instead of chosen.
     """
 
     name: str | None = None
-    tolerance: float = FP32_TOLERANCE
+    precision: str = "fp32"
+    tolerance: float | None = None
     pictures: int = 400
     is_forced: bool = False
     compat: tuple[str, ...] = ()
     layout: str | None = None
     frame_px: tuple[int, int] | None = None
+    fast: FastConfig = field(default_factory=FastConfig)
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -74,8 +76,12 @@ class ExportConfig:
         Raises:
             InputError: If a value is outside its range, or a variant or layout is not known.
         """
-        if not 0 < self.tolerance <= 1:
+        if self.precision not in PRECISIONS:
+            raise InputError(f"unknown precision {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
+        if self.tolerance is not None and not 0 < self.tolerance <= 1:
             raise InputError(f"tolerance {self.tolerance}, expected above 0 and at most 1")
+        if self.precision == "fp32" and self.fast != FastConfig():
+            raise InputError("components and candidates belong to the fast search; add --precision int8 or cascade")
         if self.pictures < 1:
             raise InputError(f"{self.pictures} pictures for the proof, expected at least 1")
         for name in self.compat:
@@ -94,10 +100,14 @@ class Exported:
     Attributes:
         bundle: The bundle, as the edge opens it.
         parity: The proof, by engine, and by variant as `compat/NAME`.
+        fast: What was chosen for the fast model, by engine; empty for fp32.
+        tolerance: Largest |d pred_score| that the proof let pass.
     """
 
     bundle: Bundle
     parity: Mapping[str, Parity]
+    fast: Mapping[str, FastModel]
+    tolerance: float
 
 
 def export_bundle(
@@ -106,6 +116,7 @@ def export_bundle(
     config: ExportConfig | None = None,
     *,
     dataset_root: Path | None = None,
+    signing_key: SigningKey | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> Exported:
@@ -116,6 +127,7 @@ def export_bundle(
         out: The bundle folder to write; it appears only when the proof holds.
         config: What is asked for; None takes the defaults.
         dataset_root: Data set for proof and golden frames; None takes the one the run was trained on.
+        signing_key: Signs the bundle; None leaves it unsigned.
         overwrite: Replace an older bundle.
         progress: Told of each step.
 
@@ -125,65 +137,65 @@ def export_bundle(
         OutputError: If `out` exists or cannot be written.
     """
     config = config or ExportConfig()
-    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=[run.folder]) as folder, ExitStack() as stack:
-        dataset = _dataset(run, dataset_root)
-        paths = _proof_pictures(run, dataset, config.pictures)
+    tolerance = TOLERANCES[config.precision] if config.tolerance is None else config.tolerance
+    inputs = [run.folder, *([] if signing_key is None else [signing_key.path])]
+    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs) as folder, ExitStack() as stack:
+        pictures = find_pictures(run, dataset_root, config.pictures)
+        dataset = pictures.dataset
+        sources = stack.enter_context(at_frame_size([*pictures.proof, *pictures.others], config.frame_px))
+        brought = {source: path for path, source in sources.items()}
+        others = [brought[path] for path in pictures.others]
         model = run.load()
+        predictions = _reference(model, [brought[path] for path in pictures.proof], progress)
+        run = run.settled(predictions)
         progress("building the graph", 0, 1)
-        deployment = build_graph(
-            model, run.backbone, size=run.config.image_size, point=run.point, frame_px=config.frame_px
-        )
-        facts = _facts(run, dataset, config, grid=deployment.grid)
-        models = write_models(deployment.model, folder, model_info(run.point, facts))
+        parts = prepare(model, run.backbone, size=run.config.image_size, point=run.point, frame_px=config.frame_px)
+        progress("building the graph", 1, 1)
+        facts = _facts(run, dataset, config, grid=parts.grid)
+        options: Mapping[str, tuple[FastModel, ...]] = {}
+        if config.precision != "fp32":
+            options = build_fast(
+                parts,
+                [pixels_of(model, read_picture(path)) for path in pictures.training],
+                [pixels_of(model, read_picture(path)) for path in others],
+                config.fast,
+                engines=sorted(ENGINES),
+                progress=progress,
+            )
+        info = model_info(run.point, facts)
+        models, fast = _write_models(folder, parts, options, config, facts, info)
         variants = write_compat(folder / models["openvino"], config.compat)
         if config.layout is not None:
             write_ovms(folder / models["openvino"], facts["name"])
-        progress("building the graph", 1, 1)
 
-        sources = stack.enter_context(at_frame_size(paths, config.frame_px))
-        predictions = _reference(model, list(sources), progress)
         golden = write_golden(model, choose_golden(predictions), folder)
-        draft = Manifest(
-            bundle_id=_bundle_id(facts["name"], folder / models["onnxruntime"], run),
-            name=facts["name"],
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            precision="fp32",
-            input_height_px=run.config.image_height_px,
-            input_width_px=run.config.image_width_px,
-            point=run.point,
-            model_point=run.point,
-            files={},
-            models=models,
-            golden=golden,
-            tolerances={},
-            parity={},
-            provenance=facts,
-            frame_px=config.frame_px,
-        )
+        draft = _draft(run, facts, models, golden, folder, config)
+        if config.precision == "cascade":
+            found = choose_cascade(Bundle(folder=folder, manifest=draft), options, info, others, progress)
+        else:
+            found = None
+        if found is not None:
+            fast = found.fast
+            facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
+            draft = replace(
+                draft,
+                bundle_id=_bundle_id(facts["name"], folder, run),
+                precision="cascade",
+                cascade=found.cascade,
+                provenance=facts,
+            )
         bundle = Bundle(folder=folder, manifest=draft)
         engines = {name: load_engine(bundle, name) for name in models}
         judges = engines | {judge.name: judge for judge in (CompatEngine(variants[name], name) for name in variants)}
-        named = [replace(prediction, path=sources[prediction.path]) for prediction in predictions]
-        parities = {
-            name: compare(
-                named,
-                measure(engine, predictions, progress),
-                engine=name,
-                engine_version=engine.version,
-                precision=draft.precision,
-                dataset=dataset,
-                threshold=run.point.image.threshold,
-                frame_px=config.frame_px,
-            )
-            for name, engine in judges.items()
-        }
+        coarse = {name for name, one in fast.items() if one.plan is not None}
+        parities = _prove(judges, draft, predictions, sources, parts, coarse, dataset, progress)
         write_json(folder / "parity.json", {name: parity.to_json() for name, parity in parities.items()})
-        write_parity_report(folder / "parity.html", draft, parities, config.tolerance)
+        write_parity_report(folder / "parity.html", draft, parities, tolerance)
         if not config.is_forced:
-            check_parity(parities, config.tolerance)
+            check_parity(parities, tolerance)
         manifest = replace(
             draft,
-            tolerances=_tolerances(bundle, model, list(engines.values())),
+            tolerances=selftest_tolerances(bundle, model, list(engines.values())),
             parity={name: parity.summary() for name, parity in parities.items()},
             files={
                 path.relative_to(folder).as_posix(): file_entry(path)
@@ -192,33 +204,9 @@ def export_bundle(
             },
         )
         write_json(folder / MANIFEST, manifest.to_json())
-    return Exported(bundle=open_bundle(out), parity=parities)
-
-
-def _dataset(run: Run, root: Path | None) -> Dataset:
-    """Open the data set of the proof.
-
-    Raises:
-        InputError: If the run's own data set is gone and none was given.
-    """
-    if root is not None:
-        return open_dataset(root)
-    trained = Path(run.record["dataset"]["path"])
-    if not trained.is_dir():
-        raise InputError(f"{trained}, which the run was trained on, is not there; give a data set with --dataset")
-    return open_dataset(trained)
-
-
-def _proof_pictures(run: Run, dataset: Dataset, limit: int) -> list[Path]:
-    """Return the test pictures and the held-out good ones, thinned evenly to `limit`."""
-    held_out = set(run.record.get("split", {}).get("held_out", ()))
-    paths = [
-        *(path for path in dataset.train_good if path.name in held_out),
-        *dataset.test_good,
-        *dataset.defective,
-    ] or list(dataset.train_good)
-    places = np.unique(np.linspace(0, len(paths) - 1, min(limit, len(paths))).round().astype(int))
-    return [paths[place] for place in places]
+        if signing_key is not None:
+            sign_manifest(folder, (folder / MANIFEST).read_bytes(), signing_key)
+    return Exported(bundle=open_bundle(out), parity=parities, fast=fast, tolerance=tolerance)
 
 
 def _reference(model: "Patchcore", paths: Sequence[Path], progress: Progress) -> list[Prediction]:
@@ -233,34 +221,101 @@ def _reference(model: "Patchcore", paths: Sequence[Path], progress: Progress) ->
     return predictions
 
 
-def _tolerances(bundle: Bundle, model: "Patchcore", engines: Sequence[Engine]) -> dict[str, float]:
-    """Return what the self-test lets pass at each stage, from the differences seen on this machine."""
-    worst = dict.fromkeys((*STAGES, RAW_SCORE), 0.0)
-    for golden in bundle.manifest.golden:
-        frame = read_picture(bundle.folder / golden.picture)
-        reference = reference_stages(model, frame)
-        for engine in engines:
-            found = engine.stages(frame)
-            for stage in STAGES:
-                share = deviation(sample_stage(found[stage]), sample_stage(reference[stage]))
-                worst[stage] = max(worst[stage], share)
-            score = np.array([engine.infer(frame).raw_score], np.float32)
-            worst[RAW_SCORE] = max(worst[RAW_SCORE], deviation(score, np.array([golden.raw_score], np.float32)))
+def _write_models(
+    folder: Path,
+    parts: Parts,
+    options: Mapping[str, Sequence[FastModel]],
+    config: ExportConfig,
+    facts: dict[str, Any],
+    info: Mapping[str, str],
+) -> tuple[dict[str, str], Mapping[str, FastModel]]:
+    """Write the bundle's main models, the int8 ones or the exact one; return their files and the fast ones in them."""
+    if config.precision != "int8":
+        exact = assemble(parts)
+        return {engine: write_model(engine, exact, folder, info) for engine in sorted(ENGINES)}, {}
+    fast = {engine: choices[0] for engine, choices in options.items()}
+    facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
+    return {engine: write_model(engine, one.model, folder, info) for engine, one in fast.items()}, fast
+
+
+def _draft(
+    run: Run,
+    facts: Mapping[str, Any],
+    models: Mapping[str, str],
+    golden: tuple[GoldenFrame, ...],
+    folder: Path,
+    config: ExportConfig,
+) -> Manifest:
+    """Return the manifest before the proof."""
+    return Manifest(
+        bundle_id=_bundle_id(facts["name"], folder, run),
+        name=facts["name"],
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        precision="int8" if config.precision == "int8" else "fp32",
+        input_height_px=run.config.image_height_px,
+        input_width_px=run.config.image_width_px,
+        point=run.point,
+        model_point=run.point,
+        files={},
+        models=models,
+        golden=golden,
+        tolerances={},
+        parity={},
+        provenance=facts,
+        frame_px=config.frame_px,
+    )
+
+
+def _prove(
+    judges: Mapping[str, Engine],
+    manifest: Manifest,
+    predictions: Sequence[Prediction],
+    sources: Mapping[Path, Path],
+    parts: Parts,
+    coarse: Collection[str],
+    dataset: Dataset,
+    progress: Progress,
+) -> dict[str, Parity]:
+    """Hold every engine and variant against the reference; measure the recall of those whose search is coarse."""
+    paths = [prediction.path for prediction in predictions]
+    named = [replace(prediction, path=sources[prediction.path]) for prediction in predictions]
     return {
-        stage: min(max(_SELFTEST_FACTOR * share, _SELFTEST_FLOOR), _SELFTEST_CEILING) for stage, share in worst.items()
+        name: compare(
+            named,
+            measure(judge, predictions, progress),
+            engine=name,
+            engine_version=judge.version,
+            precision=_precision(name, manifest),
+            dataset=dataset,
+            threshold=manifest.point.image.threshold,
+            recall=search_recall(judge, parts.bank, paths) if name in coarse else None,
+            frame_px=manifest.frame_px,
+        )
+        for name, judge in judges.items()
     }
 
 
-def _bundle_id(name: str, model: Path, run: Run) -> str:
-    """Name this very model and operating point: the part's name and a digest of both."""
-    content = model.read_bytes() + json.dumps(run.point.to_json(), sort_keys=True).encode()
-    return f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
+def _precision(name: str, manifest: Manifest) -> str:
+    """Return what the proof holds a model to: in a cascade, one without a fast model in front is exact."""
+    if manifest.cascade is None:
+        return manifest.precision
+    return "cascade" if name in manifest.cascade.models else "fp32"
+
+
+def _bundle_id(name: str, folder: Path, run: Run) -> str:
+    """Name these very models and this operating point: the part's name and a digest of both."""
+    content = hashlib.sha256()
+    files = (place / name for place in (folder, folder / FAST_FOLDER) for name in _HASHED)
+    for path in filter(Path.is_file, files):
+        content.update(path.read_bytes())
+    content.update(json.dumps(run.point.to_json(), sort_keys=True).encode())
+    return f"{name}-{content.hexdigest()[:12]}"
 
 
 def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int, int]) -> dict[str, Any]:
     """Return where the model came from, for the manifest and for the model files themselves."""
     record = run.record
-    name = config.name or Path(record["dataset"]["path"]).name
+    name = config.name or Path(record["dataset"]["path"] or dataset.root.resolve()).name
     evaluation = record.get("evaluation") or {}
     return {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "part",
@@ -275,15 +330,11 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
         "calibration": {
             key: record["calibration"][key]
             for key in ("false_reject_rate", "held_out", "smallest_rate", "is_supported")
+            if key in record["calibration"]  # a checkpoint states none of them
         },
         "evaluation": {key: evaluation.get(key) for key in ("image", "pixel")},
-        "input": {INPUT: _input_text(config.frame_px)},
+        "input": {INPUT: input_text(config.frame_px)},
         "outputs": dict(OUTPUTS),
         "versions": package_versions("onnx", "openvino", "onnxruntime"),
+        **{key: record[key] for key in ("checkpoint",) if key in record},
     }
-
-
-def _input_text(frame_px: tuple[int, int] | None) -> str:
-    if frame_px is None:
-        return "uint8 [1, H, W, 3], BGR, any H and W"
-    return f"uint8 [1, {frame_px[0]}, {frame_px[1]}, 3], BGR"

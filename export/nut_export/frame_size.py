@@ -15,7 +15,7 @@ import numpy as np
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import MAX_PIXELS, MIN_SIDE_PX, read_picture, write_picture
 
-__all__ = ["at_frame_size", "check_frame_size", "parse_frame_size"]
+__all__ = ["at_frame_size", "check_frame_size", "input_text", "parse_frame_size"]
 
 
 def parse_frame_size(text: str) -> tuple[int, int]:
@@ -50,6 +50,13 @@ def check_frame_size(frame_px: tuple[int, int]) -> None:
         raise InputError(f"frame size {width}x{height}, expected at most {MAX_PIXELS // 1_000_000} megapixels")
 
 
+def input_text(frame_px: tuple[int, int] | None) -> str:
+    """Return what a model says of its input, in words."""
+    if frame_px is None:
+        return "uint8 [1, H, W, 3], BGR, any H and W"
+    return f"uint8 [1, {frame_px[0]}, {frame_px[1]}, 3], BGR"
+
+
 @contextmanager
 def at_frame_size(paths: Sequence[Path], frame_px: tuple[int, int] | None) -> Iterator[Mapping[Path, Path]]:
     """Bring pictures to one size, as PNG files that are there as long as the `with` block.
@@ -73,7 +80,7 @@ def at_frame_size(paths: Sequence[Path], frame_px: tuple[int, int] | None) -> It
     height, width = frame_px
     with tempfile.TemporaryDirectory(prefix="nut-frames-") as folder:
         sources: dict[Path, Path] = {}
-        for number, path in enumerate(paths):
+        for number, path in enumerate(dict.fromkeys(paths)):
             picture = read_picture(path)
             if picture.shape[:2] == frame_px:
                 sources[path] = path

@@ -10,18 +10,26 @@ import torch
 from numpy.typing import NDArray
 
 from nut_export.features import PatchEmbedding
+from nut_runtime.bundle import Bundle
 from nut_runtime.contract import STAGE_DISTANCES, STAGE_EMBEDDING, STAGE_PIXELS
+from nut_runtime.engines.base import Engine
 from nut_runtime.manifest import GoldenFrame
 from nut_runtime.pictures import encode_png, read_picture
-from nut_runtime.selftest import sample_stage
+from nut_runtime.selftest import FAST_PREFIX, sample_stage, stage_deviations
 from nut_train.predict import Prediction, picture_tensor
 
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["choose_golden", "reference_stages", "write_golden"]
+__all__ = ["choose_golden", "reference_stages", "selftest_tolerances", "write_golden"]
 
 _PATCHES_AT_ONCE = 128
+# A device may sum in another order than this machine did: ten times the difference seen here is let pass, never less
+# than 1e-4 and never more than 3e-3. bf16 (8 bits of mantissa) is off by 4e-3 and more, a missing antialias by 1e-1;
+# a bundle that was forced past its proof cannot widen its own tolerance to hide that. An int8 model differs from the
+# reference by its rounding, on every device alike: twice that is let pass, which saturated sums exceed by far.
+_FACTOR, _FLOOR, _CEILING = 10.0, 1e-4, 3e-3
+_INT8_FACTOR, _INT8_CEILING = 2.0, 0.5
 _LARGEST_PIXELS = 4_000_000  # a golden frame is kept as PNG; larger ones would outweigh the model
 
 
@@ -91,6 +99,31 @@ def write_golden(model: "Patchcore", predictions: Sequence[Prediction], folder: 
             )
         )
     return tuple(written)
+
+
+def selftest_tolerances(bundle: Bundle, model: "Patchcore", engines: Sequence[Engine]) -> dict[str, float]:
+    """Return what the self-test lets pass at each stage, from the differences seen on this machine.
+
+    Args:
+        bundle: The bundle with its golden frames.
+        model: The trained model.
+        engines: The bundle in each engine.
+    """
+    worst: dict[str, float] = {}
+    for golden in bundle.manifest.golden:
+        frame = read_picture(bundle.folder / golden.picture)
+        reference = {stage: sample_stage(tensor) for stage, tensor in reference_stages(model, frame).items()}
+        for engine in engines:
+            for stage, share in stage_deviations(engine, frame, reference, golden.raw_score).items():
+                worst[stage] = max(worst.get(stage, 0.0), share)
+    is_int8 = bundle.manifest.precision == "int8"
+    tolerances = {}
+    for stage, share in worst.items():
+        if is_int8 or stage.startswith(FAST_PREFIX):
+            tolerances[stage] = min(max(_INT8_FACTOR * share, _FLOOR), _INT8_CEILING)
+        else:
+            tolerances[stage] = min(max(_FACTOR * share, _FLOOR), _CEILING)
+    return tolerances
 
 
 def _pixels(path: Path) -> int:

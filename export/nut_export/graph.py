@@ -9,9 +9,10 @@ from onnx import TensorProto, helper
 
 from nut_export.anomaly_map import add_anomaly_map
 from nut_export.builder import GraphBuilder
+from nut_export.coarse import CoarseBank, add_candidates_search
 from nut_export.features import export_features
 from nut_export.resize import add_preprocessing
-from nut_export.search import add_image_score, add_nearest, prepare_bank
+from nut_export.search import SearchBank, add_image_score, add_nearest, prepare_bank
 from nut_runtime.contract import STAGE_DISTANCES, STAGE_EMBEDDING, STAGE_PIXELS
 from nut_runtime.scoring import OperatingPoint, Scale
 from nut_train.backbone import Backbone
@@ -19,53 +20,90 @@ from nut_train.backbone import Backbone
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["Deployment", "build_graph"]
+__all__ = ["Parts", "assemble", "prepare"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """The graph and what is worth knowing of it.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parts:
+    """What a graph is put together from; slow to make, so made once for all graphs of a bundle.
 
     Attributes:
-        model: The ONNX model.
+        features: Backbone and patch embedding, from `STAGE_PIXELS` to `STAGE_EMBEDDING`.
         grid: Rows and columns of patches.
+        bank: The memory bank.
+        backbone: Its normalisation.
+        size: Height and width of the model's input.
+        point: Thresholds and ranges, fixed into the graph; the runtime decides from `raw_score` and the manifest,
+            other tools from `pred_score`.
+        frame_px: Height and width of the only frames to be taken; None takes any.
     """
 
-    model: onnx.ModelProto
+    features: onnx.ModelProto
     grid: tuple[int, int]
+    bank: SearchBank
+    backbone: Backbone
+    size: tuple[int, int]
+    point: OperatingPoint
+    frame_px: tuple[int, int] | None = None
 
 
-def build_graph(
+def prepare(
     model: "Patchcore",
     backbone: Backbone,
     *,
     size: tuple[int, int],
     point: OperatingPoint,
     frame_px: tuple[int, int] | None = None,
-) -> Deployment:
-    """Build the deployment graph of DESIGN.md around a trained model's weights and memory bank.
+) -> Parts:
+    """Take a trained model apart.
 
     Args:
         model: The trained model.
         backbone: Its normalisation.
         size: Height and width of the model's input.
-        point: Thresholds and ranges, fixed into the graph; the runtime decides from `raw_score` and the
-            manifest, other tools from `pred_score`.
+        point: Thresholds and ranges.
         frame_px: Height and width of the only frames to be taken; None takes any.
     """
     bank = prepare_bank(model.model.memory_bank.detach().cpu().numpy().astype(np.float32), model.model.num_neighbors)
-    graph = GraphBuilder()
-    add_preprocessing(graph, "image", size=size, mean=backbone.mean, std=backbone.std, name=STAGE_PIXELS)
     features, grid = export_features(model.model, size=size, source=STAGE_PIXELS, target=STAGE_EMBEDDING)
-    graph.inline(features)
-    centred, by_chunk = add_nearest(graph, STAGE_EMBEDDING, bank, name=STAGE_DISTANCES)
-    add_image_score(graph, STAGE_DISTANCES, centred, by_chunk, bank, name="raw_score")
-    raw_map = add_anomaly_map(graph, STAGE_DISTANCES, grid=grid, size=size, name="map/raw")
+    return Parts(features=features, grid=grid, bank=bank, backbone=backbone, size=size, point=point, frame_px=frame_px)
+
+
+def assemble(
+    parts: Parts,
+    *,
+    engine: str = "onnxruntime",
+    features: onnx.ModelProto | None = None,
+    coarse: CoarseBank | None = None,
+) -> onnx.ModelProto:
+    """Put the deployment graph of DESIGN.md together: exact, in float32, unless something faster is given.
+
+    Args:
+        parts: From `prepare`.
+        engine: The engine the file is for; the exact graph is the same for all.
+        features: A quantised feature extractor in place of the float one.
+        coarse: The bank as the fast search holds it, in place of the exact search.
+    """
+    graph = GraphBuilder()
+    size = parts.size
+    add_preprocessing(graph, "image", size=size, mean=parts.backbone.mean, std=parts.backbone.std, name=STAGE_PIXELS)
+    graph.inline(features or parts.features)
+    if coarse is None:
+        bank = parts.bank
+        nearest = add_nearest(graph, STAGE_EMBEDDING, bank, name=STAGE_DISTANCES)
+    else:
+        bank = coarse.grouped.bank
+        patches = parts.grid[0] * parts.grid[1]
+        nearest = add_candidates_search(
+            graph, STAGE_EMBEDDING, coarse, patches=patches, engine=engine, name=STAGE_DISTANCES
+        )
+    add_image_score(graph, STAGE_DISTANCES, nearest, bank, name="raw_score")
+    raw_map = add_anomaly_map(graph, STAGE_DISTANCES, grid=parts.grid, size=size, name="map/raw")
     graph.scope = "decide"
-    _add_decision(graph, "raw_score", point.image, score="pred_score", label="pred_label")
-    _add_decision(graph, raw_map, point.pixel, score="anomaly_map", label="pred_mask")
-    built = graph.model(
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, *(frame_px or ("height", "width")), 3])],
+    _add_decision(graph, "raw_score", parts.point.image, score="pred_score", label="pred_label")
+    _add_decision(graph, raw_map, parts.point.pixel, score="anomaly_map", label="pred_mask")
+    return graph.model(
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, *(parts.frame_px or ("height", "width")), 3])],
         [
             helper.make_tensor_value_info("pred_score", TensorProto.FLOAT, [1]),
             helper.make_tensor_value_info("raw_score", TensorProto.FLOAT, [1]),
@@ -75,7 +113,6 @@ def build_graph(
         ],
         name="patchcore",
     )
-    return Deployment(model=built, grid=grid)
 
 
 def _add_decision(graph: GraphBuilder, raw: str, scale: Scale, *, score: str, label: str) -> None:

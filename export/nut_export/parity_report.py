@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from nut_export.parity import Parity
+from nut_export.parity import Parity, failure
 from nut_runtime.atomic import write_text
 from nut_runtime.manifest import Manifest
 
@@ -22,5 +22,7 @@ def write_parity_report(path: Path, manifest: Manifest, parities: Mapping[str, P
     from jinja2 import Environment, PackageLoader, select_autoescape
 
     environment = Environment(loader=PackageLoader("nut_export", "templates"), autoescape=select_autoescape())
-    page = environment.get_template("parity.html").render(manifest=manifest, parities=parities, tolerance=tolerance)
+    page = environment.get_template("parity.html").render(
+        manifest=manifest, parities=parities, tolerance=tolerance, failure=failure
+    )
     write_text(path, page)

@@ -9,6 +9,7 @@ Exact, in float32. Three things differ from anomalib's own arithmetic, none of t
   being searched anew in every frame.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 
 from nut_export.builder import GraphBuilder
 
-__all__ = ["CHUNK_ROWS", "SearchBank", "add_image_score", "add_nearest", "prepare_bank"]
+__all__ = ["CHUNK_ROWS", "Nearest", "SearchBank", "add_distance", "add_image_score", "add_nearest", "prepare_bank"]
 
 CHUNK_ROWS = 2048  # 1,024 patches x 2,048 rows x 4 bytes = 8 MB of distances at a time
+_SPARE = 8  # candidates beyond k that float32 may have put in the wrong order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,21 @@ class SearchBank:
     is_weighed: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest:
+    """Names of what a search leaves for the image score.
+
+    Attributes:
+        centred: Patch embeddings without the bank's mean, float32 (P, D).
+        numbers: The bank row nearest to each patch, int64 (P,).
+        rows: Adds the bank rows of some numbers, (k,) to (k, D).
+    """
+
+    centred: str
+    numbers: str
+    rows: Callable[[str], str]
+
+
 def prepare_bank(bank: NDArray[np.float32], neighbours: int) -> SearchBank:
     """Centre the bank and find each row's nearest rows.
 
@@ -47,59 +64,65 @@ def prepare_bank(bank: NDArray[np.float32], neighbours: int) -> SearchBank:
     """
     mean = bank.astype(np.float64).mean(axis=0)
     rows = bank.astype(np.float64) - mean
-    norms = (rows**2).sum(axis=1)
+    single = rows.astype(np.float32)
+    half_norms = ((rows**2).sum(axis=1) / 2).astype(np.float32)
     count = min(neighbours, len(bank))
+    spare = min(count + _SPARE, len(bank))
     table = np.empty((len(bank), count), np.int64)
     for start in range(0, len(bank), CHUNK_ROWS):
-        block = slice(start, start + CHUNK_ROWS)
-        squared = norms[block, None] - 2 * rows[block] @ rows.T + norms[None, :]  # (chunk, M)
-        squared[np.arange(len(squared)), np.arange(start, start + len(squared))] = -1  # itself first
-        nearest = np.argpartition(squared, count - 1, axis=1)[:, :count]
-        order = np.argsort(np.take_along_axis(squared, nearest, axis=1), axis=1, kind="stable")
-        table[block] = np.take_along_axis(nearest, order, axis=1)
-    return SearchBank(
-        mean=mean.astype(np.float32), rows=rows.astype(np.float32), neighbours=table, is_weighed=neighbours > 1
-    )
+        own = np.arange(start, min(start + CHUNK_ROWS, len(bank)))
+        half = half_norms - single[own] @ single.T  # (chunk, M); float32 is fast and finds them, float64 sorts them
+        half[np.arange(len(own)), own] = -np.inf  # itself first
+        near = np.argpartition(half, spare - 1, axis=1)[:, :spare]
+        for row, candidates in zip(own, near, strict=True):
+            squared = ((rows[candidates] - rows[row]) ** 2).sum(axis=1)
+            squared[candidates == row] = -1
+            table[row] = candidates[np.argsort(squared, kind="stable")[:count]]
+    return SearchBank(mean=mean.astype(np.float32), rows=single, neighbours=table, is_weighed=neighbours > 1)
 
 
-def add_nearest(graph: GraphBuilder, embedding: str, bank: SearchBank, *, name: str) -> tuple[str, str]:
+def add_nearest(graph: GraphBuilder, embedding: str, bank: SearchBank, *, name: str) -> Nearest:
     """Add the distance of each patch to its nearest bank vector.
+
+    The bank is held as one constant a chunk: cut out of a whole one, both engines would keep the cuts as copies.
 
     Args:
         graph: Takes the nodes.
         embedding: Patch embeddings, float32 (P, D).
         bank: The bank.
         name: Name of the distances, float32 (P,).
-
-    Returns:
-        The names of the centred embeddings (P, D) and of each chunk's smallest squared distance, up to a term
-        that does not depend on the chunk (P, chunks).
     """
     graph.scope = "search"
     centred = graph.op("Sub", embedding, graph.constant(bank.mean, name="search/mean"))
-    rows = graph.constant(bank.rows, name="search/bank")
-    smallest = []
+    chunks, smallest, places = [], [], []
     for start in range(0, len(bank.rows), CHUNK_ROWS):
-        stop = min(start + CHUNK_ROWS, len(bank.rows))
-        chunk = rows
-        if stop - start < len(bank.rows):
-            chunk = graph.op("Slice", rows, graph.constant([start]), graph.constant([stop]), graph.constant([0]))
-        norms = (bank.rows[start:stop].astype(np.float64) ** 2).sum(axis=1) / 2
+        rows = bank.rows[start : start + CHUNK_ROWS]
+        chunks.append(graph.constant(rows, name=f"search/bank_{start}"))
+        norms = (rows.astype(np.float64) ** 2).sum(axis=1) / 2
         half_norms = graph.constant(norms.astype(np.float32), name=f"search/half_norms_{start}")
         # |b|^2 / 2 - p b: half of the squared distance without the patch's own |p|^2, which is the same for all
-        half = graph.op("Gemm", centred, chunk, half_norms, alpha=-1.0, transB=1)  # (P, chunk)
-        smallest.append(graph.op("ReduceMin", half, graph.constant([1]), keepdims=1))
-    by_chunk = graph.op("Concat", *smallest, axis=1) if len(smallest) > 1 else smallest[0]  # (P, chunks)
-    best = graph.op("ReduceMin", by_chunk, graph.constant([1]), keepdims=0)  # (P,)
-    own = graph.op("ReduceSumSquare", centred, graph.constant([1]), keepdims=0)  # (P,)
+        half = graph.op("Gemm", centred, chunks[-1], half_norms, alpha=-1.0, transB=1)  # (P, chunk)
+        value, place = graph.smallest(half, 1)  # (P, 1) each
+        smallest.append(value)
+        places.append(graph.op("Add", place, graph.constant(np.int64(start))) if start else place)
+    if len(chunks) > 1:
+        best, which = graph.smallest(graph.op("Concat", *smallest, axis=1), 1)  # (P, 1) each
+        numbers = graph.op("GatherElements", graph.op("Concat", *places, axis=1), which, axis=1)  # (P, 1)
+    else:
+        best, numbers = smallest[0], places[0]
+    own = graph.op("ReduceSumSquare", centred, graph.constant([1]), keepdims=1)  # (P, 1)
     squared = graph.op("Add", own, graph.op("Mul", best, graph.constant(np.float32(2))))
-    graph.op("Sqrt", graph.op("Max", squared, graph.constant(np.float32(0))), name=name)
-    return centred, by_chunk
+    flat = graph.constant([-1])
+    distance = graph.op("Sqrt", graph.op("Max", squared, graph.constant(np.float32(0))))
+    graph.op("Reshape", distance, flat, name=name)
+    return Nearest(
+        centred=centred,
+        numbers=graph.op("Reshape", numbers, flat),
+        rows=lambda wanted: _rows_of_chunks(graph, chunks, wanted, len(bank.rows)),
+    )
 
 
-def add_image_score(
-    graph: GraphBuilder, distances: str, centred: str, by_chunk: str, bank: SearchBank, *, name: str
-) -> str:
+def add_image_score(graph: GraphBuilder, distances: str, nearest: Nearest, bank: SearchBank, *, name: str) -> str:
     """Add the image score: the largest patch distance, weighed by how alone its nearest bank vector stands.
 
     PatchCore (Roth et al. 2022), eq. 6 and 7, as anomalib's `compute_anomaly_score`: with m* the bank vector
@@ -110,39 +133,42 @@ def add_image_score(
     Args:
         graph: Takes the nodes.
         distances: Float32 (P,).
-        centred: Centred embeddings, float32 (P, D).
-        by_chunk: Each chunk's smallest half squared distance, float32 (P, chunks).
+        nearest: What the search left.
         bank: The bank.
         name: Name of the score, float32 (1,).
     """
     graph.scope = "score"
-    rows = graph.constant(bank.rows, name="search/bank")
     top = graph.op("ArgMax", distances, axis=0, keepdims=1)  # (1,)
-    patch = graph.op("Gather", centred, top, axis=0)  # (1, D)
-    if len(bank.rows) > CHUNK_ROWS:
-        # Only the chunk that holds the nearest vector is looked at again.
-        chunk = graph.op("ArgMin", graph.op("Gather", by_chunk, top, axis=0), axis=1, keepdims=0)  # (1,)
-        first = graph.op("Mul", chunk, graph.constant([CHUNK_ROWS]))
-        numbers = graph.op("Add", first, graph.constant(np.arange(CHUNK_ROWS), name="score/chunk_numbers"))
-        numbers = graph.op("Min", numbers, graph.constant([len(bank.rows) - 1]))  # the last chunk is shorter
-        near = graph.op("Gather", rows, numbers, axis=0)  # (chunk, D)
-        place = graph.op("ArgMin", _distance(graph, near, patch), axis=0, keepdims=1)  # (1,)
-        nearest = graph.op("Gather", numbers, place, axis=0)
-    else:
-        nearest = graph.op("ArgMin", _distance(graph, rows, patch), axis=0, keepdims=1)  # (1,)
+    patch = graph.op("Gather", nearest.centred, top, axis=0)  # (1, D)
+    number = graph.op("Gather", nearest.numbers, top, axis=0)  # (1,)
     table = graph.constant(bank.neighbours, name="score/neighbours")
-    numbers = graph.op("Reshape", graph.op("Gather", table, nearest, axis=0), graph.constant([-1]))  # (k,)
-    support = graph.op("Gather", rows, numbers, axis=0)  # (k, D)
-    support_distances = _distance(graph, support, patch)  # (k,), m* first
-    score = graph.op("Slice", support_distances, graph.constant([0]), graph.constant([1]))
+    numbers = graph.op("Reshape", graph.op("Gather", table, number, axis=0), graph.constant([-1]))  # (k,)
+    squared = add_distance(graph, nearest.rows(numbers), patch)
+    support = graph.op("Sqrt", squared)  # (k,), m* first
+    score = graph.op("Slice", support, graph.constant([0]), graph.constant([1]))
     if not bank.is_weighed:
         return graph.op("Identity", score, name=name)
-    share = graph.op("Slice", graph.op("Softmax", support_distances, axis=0), graph.constant([0]), graph.constant([1]))
+    share = graph.op("Slice", graph.op("Softmax", support, axis=0), graph.constant([0]), graph.constant([1]))
     weight = graph.op("Sub", graph.constant(np.float32(1)), share)
     return graph.op("Mul", weight, score, name=name)
 
 
-def _distance(graph: GraphBuilder, rows: str, patch: str) -> str:
-    """Add the Euclidean distance of each row (N, D) to one patch (1, D): (N,)."""
-    difference = graph.op("Sub", rows, patch)
-    return graph.op("Sqrt", graph.op("ReduceSumSquare", difference, graph.constant([1]), keepdims=0))
+def add_distance(graph: GraphBuilder, rows: str, patches: str) -> str:
+    """Add squared Euclidean distances along the last axis, by difference: (..., D) and (..., D) to (...)."""
+    return graph.op("ReduceSumSquare", graph.op("Sub", rows, patches), graph.constant([-1]), keepdims=0)
+
+
+def _rows_of_chunks(graph: GraphBuilder, chunks: list[str], numbers: str, rows: int) -> str:
+    """Add the bank rows of some numbers (k,), from whichever chunk each is in: (k, D)."""
+    if len(chunks) == 1:
+        return graph.op("Gather", chunks[0], numbers, axis=0)
+    found = []
+    zero = graph.constant(np.float32(0))
+    for place, chunk in enumerate(chunks):
+        start = place * CHUNK_ROWS
+        last = min(CHUNK_ROWS, rows - start) - 1
+        local = graph.op("Sub", numbers, graph.constant(np.int64(start)))
+        inside = graph.op("Clip", local, graph.constant(np.int64(0)), graph.constant(np.int64(last)))
+        is_here = graph.op("Unsqueeze", graph.op("Equal", local, inside), graph.constant([1]))  # (k, 1)
+        found.append(graph.op("Where", is_here, graph.op("Gather", chunk, inside, axis=0), zero))
+    return graph.op("Sum", *found)

@@ -1,6 +1,7 @@
 """The graph as files, with the manifest's facts inside each."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import onnx
 from nut_runtime.engines.import_openvino import import_openvino
 from nut_runtime.scoring import OperatingPoint
 
-__all__ = ["ONNX_FILE", "OPENVINO_FILE", "model_info", "write_models"]
+__all__ = ["ONNX_FILE", "OPENVINO_FILE", "model_info", "write_model"]
 
 ONNX_FILE = "model.onnx"
 OPENVINO_FILE = "model.xml"
@@ -34,27 +35,33 @@ def model_info(point: OperatingPoint, facts: Mapping[str, Any]) -> dict[str, str
     }
 
 
-def write_models(model: onnx.ModelProto, folder: Path, info: Mapping[str, str]) -> dict[str, str]:
-    """Write the graph as ONNX, and the same graph as OpenVINO IR in float32.
+def write_model(engine: str, model: onnx.ModelProto, folder: Path, info: Mapping[str, str]) -> str:
+    """Write the graph in the format of an engine; as OpenVINO IR in float32 where it is not in int8.
 
     Args:
+        engine: `onnxruntime` or `openvino`.
         model: The deployment graph; `info` is added to its metadata.
         folder: An existing folder.
         info: From `model_info`.
 
     Returns:
-        The model file of each engine, by engine name.
+        The name of the file.
     """
-    openvino = import_openvino()
     del model.metadata_props[:]
     for key, value in info.items():
         model.metadata_props.add(key=f"model_info {key}", value=value)
-    path = folder / ONNX_FILE
-    onnx.save(model, str(path))
-    # read_model, not convert_model: the latter folds the bank's slices into copies and the file is twice as large
-    converted = openvino.Core().read_model(str(path))
-    for key, value in info.items():
-        converted.set_rt_info(value, ["model_info", key])
-    # compress_to_fp16 is on by default and would move every score
-    openvino.save_model(converted, str(folder / OPENVINO_FILE), compress_to_fp16=False)
-    return {"onnxruntime": ONNX_FILE, "openvino": OPENVINO_FILE}
+    if engine == "onnxruntime":
+        onnx.save(model, str(folder / ONNX_FILE))
+        return ONNX_FILE
+    openvino = import_openvino()
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        source = Path(place) / ONNX_FILE
+        onnx.save(model, str(source))
+        # read_model, not convert_model: the latter folds constants, and the file may hold the bank twice
+        converted = openvino.Core().read_model(str(source))
+        for key, value in info.items():
+            converted.set_rt_info(value, ["model_info", key])
+        # compress_to_fp16 is on by default and would move every score
+        openvino.save_model(converted, str(folder / OPENVINO_FILE), compress_to_fp16=False)
+        del converted  # it maps the source
+    return OPENVINO_FILE

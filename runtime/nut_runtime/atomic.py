@@ -14,7 +14,7 @@ from nut_runtime.errors import OutputError
 __all__ = ["check_output_folder", "new_folder", "write_bytes", "write_json", "write_text"]
 
 
-def write_bytes(path: Path, data: bytes, *, is_durable: bool = True) -> None:
+def write_bytes(path: Path, data: bytes, *, is_durable: bool = True, is_private: bool = False) -> None:
     """Write `data` to `path` through a neighbouring temporary file and a rename.
 
     Args:
@@ -22,12 +22,16 @@ def write_bytes(path: Path, data: bytes, *, is_durable: bool = True) -> None:
         data: Its content.
         is_durable: Wait until the disk has it. Without, a power cut may lose or empty the file; a killed
             process still cannot halve it.
+        is_private: Nobody but its owner may read the file (mode 0600), at no instant of the writing.
 
     Raises:
         OutputError: If the folder does not exist or the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        if is_private:  # made anew, with its mode from the start; opening it for writing then keeps the mode
+            temporary.unlink(missing_ok=True)
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nut_runtime.errors import BundleError, PictureError
 from nut_runtime.manifest import MANIFEST, FileEntry, GoldenFrame, Manifest
 from nut_runtime.pictures import read_picture
+from nut_runtime.signature import SIGNATURE, verify_manifest
 
 __all__ = ["Bundle", "file_entry", "open_bundle"]
 
@@ -26,21 +27,66 @@ class Bundle:
     Attributes:
         folder: Where it lies.
         manifest: What it says of itself.
+        verified_by: Fingerprint of the key that vouches for it; None where no key was given to verify it with.
     """
 
     folder: Path
     manifest: Manifest
+    verified_by: str | None = None
 
-    def model_path(self, engine: str) -> Path:
+    def model_path(self, engine: str, *, is_fast: bool = False) -> Path:
         """Return the model file for an engine.
+
+        Args:
+            engine: Name of the engine.
+            is_fast: Take the fast model of a cascade instead of the exact one.
 
         Raises:
             BundleError: If the bundle has none for it.
         """
-        path = self.manifest.models.get(engine)
+        cascade = self.manifest.cascade
+        models = cascade.models if is_fast and cascade is not None else self.manifest.models
+        path = models.get(engine)
         if path is None:
             raise BundleError(f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}")
         return self.folder / path
+
+    def model_digest(self, engine: str, *, is_fast: bool = False) -> str:
+        """Return a digest of an engine's model files, from their SHA-256 in the manifest; hex.
+
+        Args:
+            engine: Name of the engine.
+            is_fast: Take the fast model of a cascade instead of the exact one.
+
+        Raises:
+            BundleError: If the bundle has no model for it.
+        """
+        sums = [self.manifest.files[name].sha256 for name in self._model_files(engine, is_fast=is_fast)]
+        return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+    def check_model(self, engine: str, *, is_fast: bool = False) -> None:
+        """Compare an engine's model files with their SHA-256 once more, before they are read once more.
+
+        Args:
+            engine: Name of the engine.
+            is_fast: Check the fast model of a cascade instead of the exact one.
+
+        Raises:
+            BundleError: If one was altered, or the whole bundle replaced, since it was opened.
+        """
+        for name in self._model_files(engine, is_fast=is_fast):
+            _check_file(self.folder, name, self.manifest.files[name])
+
+    def _model_files(self, engine: str, *, is_fast: bool) -> list[str]:
+        """Return the files of an engine's model: one of ONNX, two of an IR."""
+        path = self.model_path(engine, is_fast=is_fast).relative_to(self.folder).as_posix()
+        return [name for name in (path, f"{path.removesuffix('.xml')}.bin") if name in self.manifest.files]
+
+    def unlisted_files(self) -> list[str]:
+        """Return the files in the folder that the manifest does not vouch for, as paths below it; none is ever used."""
+        known = {*self.manifest.files, MANIFEST, SIGNATURE}
+        there = (path for path in self.folder.rglob("*") if path.is_symlink() or not path.is_dir())
+        return sorted({path.relative_to(self.folder).as_posix() for path in there} - known)
 
     def golden_frame(self, frame: GoldenFrame) -> NDArray[np.uint8]:
         """Return a golden frame's picture, uint8 BGR `[H, W, 3]`.
@@ -67,12 +113,20 @@ class Bundle:
             raise BundleError(f"{self.folder / frame.stages} cannot be read: {error}") from error
 
 
-def open_bundle(folder: str | Path) -> Bundle:
+def open_bundle(folder: str | Path, *, verify_key: str | Path | None = None) -> Bundle:
     """Open a bundle: read its manifest and compare every file with its SHA-256.
 
+    Files that the manifest does not list are never used.
+
+    Args:
+        folder: The bundle.
+        verify_key: PEM file with one or more Ed25519 public keys, one of which must have signed the bundle
+            (`nut_runtime.signature`); None takes signed and unsigned bundles alike.
+
     Raises:
-        BundleError: If the folder or a file is missing, truncated or altered, or the manifest is not one this
-            version reads.
+        BundleError: If the folder or a file is missing, truncated or altered, the manifest is not one this
+            version reads, or no key in `verify_key` vouches for it.
+        InputError: If `verify_key` cannot be used.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -83,10 +137,12 @@ def open_bundle(folder: str | Path) -> Bundle:
         raise BundleError(f"{folder} is not a bundle: {MANIFEST} is missing") from error
     except OSError as error:
         raise BundleError(f"cannot read {folder / MANIFEST}: {error.strerror or error}") from error
+    # Before anything else is believed, and of the very bytes that are parsed: the file could be replaced meanwhile.
+    verified_by = None if verify_key is None else verify_manifest(folder, text, verify_key)
     manifest = Manifest.parse(text)
     for path, entry in manifest.files.items():
         _check_file(folder, path, entry)
-    return Bundle(folder=folder, manifest=manifest)
+    return Bundle(folder=folder, manifest=manifest, verified_by=verified_by)
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -15,10 +15,11 @@ from nut_runtime import __version__
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.cli_errors import NutGroup, say
 from nut_runtime.engines import ENGINES, available_engines, load_engine
-from nut_runtime.errors import EngineError
+from nut_runtime.errors import BundleError, EngineError, InputError
 from nut_runtime.inspector import Inspector
 from nut_runtime.machine import this_machine
 from nut_runtime.selftest import SelfTest, run_selftest
+from nut_runtime.signature import read_signature
 from nut_runtime.sinks import JsonlSink, OverlaySink, SavePolicy
 from nut_runtime.sources import CameraSource, Frame, Source, open_files
 from nut_runtime.station import Summary, run_station
@@ -33,6 +34,8 @@ EXIT_STOPPED = 130
 
 DEFAULT_BUNDLE = "bundle"
 BUNDLE_VARIABLE = "NUT_MODEL"
+CACHE_VARIABLE = "NUT_CACHE"
+KEY_VARIABLE = "NUT_VERIFY_KEY"
 
 
 class _RunByDefault(NutGroup):
@@ -56,6 +59,26 @@ def _model_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=f"${BUNDLE_VARIABLE}, else ./{DEFAULT_BUNDLE}",
         help="The bundle folder.",
     )(command)
+
+
+def _key_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--verify-key",
+        metavar="PUB.pem",
+        type=click.Path(path_type=Path),
+        envvar=KEY_VARIABLE,
+        callback=_refuse_empty_key,
+        show_default=f"${KEY_VARIABLE}, else signatures are not verified",
+        help="Refuse a bundle that no key in this file has signed.",
+    )(command)
+
+
+def _refuse_empty_key(ctx: click.Context, parameter: click.Parameter, key: Path | None) -> Path | None:
+    """Refuse a variable that is set to nothing: whoever set it, in a service file say, wanted bundles verified."""
+    del ctx, parameter
+    if key is None and os.environ.get(KEY_VARIABLE) is not None:
+        raise InputError(f"{KEY_VARIABLE} is set but empty; name the file of a public key, or unset it")
+    return key
 
 
 def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,6 +110,7 @@ def main() -> None:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE | DIR | VIDEO]...")
 @click.option("--camera", type=click.IntRange(min=0), metavar="N", help="Read camera N instead of files.")
 @_model_option
+@_key_option
 @_engine_options
 @click.option("--output", metavar="FILE", help="Append a JSON line a part to FILE; - writes to standard output.")
 @click.option("--save-dir", type=click.Path(path_type=Path), metavar="DIR", help="Save heat-map overlays to DIR.")
@@ -96,6 +120,21 @@ def main() -> None:
     default=str(SavePolicy.DEFECTS),
     show_default=True,
     help="Which parts' overlays to save, with --save-dir.",
+)
+@click.option(
+    "--cache",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=CACHE_VARIABLE,
+    help=f"Keep what OpenVINO compiled in DIR, or ${CACHE_VARIABLE}, for a quicker start.",
+)
+@click.option(
+    "--streams",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Judge N frames at a time: more parts a second, each of them later.",
 )
 @click.option("--fail-on-defect", is_flag=True, help="Exit with code 3 when a part was defective.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
@@ -107,11 +146,14 @@ def run(
     files: tuple[Path, ...],
     camera: int | None,
     model: Path,
+    verify_key: Path | None,
     engine: str | None,
     threads: int | None,
     output: str | None,
     save_dir: Path | None,
     save: str,
+    cache: Path | None,
+    streams: int,
     fail_on_defect: bool,
     limit: int | None,
     strict: bool,
@@ -131,7 +173,9 @@ def run(
     if (camera is None) == (not files):
         raise click.UsageError("name pictures, folders or videos to judge, or a camera with --camera N, not both")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped ends as with Ctrl-C
-    inspector = Inspector(open_bundle(model), engine=engine, threads=threads)
+    inspector = Inspector(
+        open_bundle(model, verify_key=verify_key), engine=engine, threads=threads, streams=streams, cache=cache
+    )
     if strict:
         _refuse_drift(inspector)
     with ExitStack() as stack:
@@ -142,7 +186,14 @@ def run(
             stack.callback(records.close)
         overlays = OverlaySink(save_dir, SavePolicy(save)) if save_dir is not None else None
         summary = _run_with_progress(
-            source, inspector, records, overlays, limit=limit, quiet=quiet, shows_verdicts=output != "-"
+            source,
+            inspector,
+            records,
+            overlays,
+            limit=limit,
+            streams=streams,
+            quiet=quiet,
+            shows_verdicts=output != "-",
         )
     if not quiet:
         _print_summary(summary, inspector)
@@ -156,6 +207,7 @@ def _run_with_progress(
     overlays: OverlaySink | None,
     *,
     limit: int | None,
+    streams: int,
     quiet: bool,
     shows_verdicts: bool,
 ) -> Summary:
@@ -203,6 +255,7 @@ def _run_with_progress(
             records=records,
             overlays=overlays,
             limit=limit,
+            streams=streams,
             on_part=on_part,
             on_failure=on_failure,
         )
@@ -235,6 +288,8 @@ def _print_summary(summary: Summary, inspector: Inspector) -> None:
     line = f"{stopped}{summary.parts} parts, {summary.rejects} rejects"
     if summary.failed:
         line += f", {summary.failed} failures"
+    if inspector.bundle.manifest.cascade is not None:
+        line += f", {summary.rejudged} judged twice"
     if summary.parts:
         line += (
             f"; p50 {summary.percentile_ms(50):.1f} ms, p95 {summary.percentile_ms(95):.1f} ms, {rate:.1f} parts/s"
@@ -271,14 +326,17 @@ def _refuse_drift(inspector: Inspector) -> None:
 
 @main.command()
 @_model_option
+@_key_option
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
-def info(model: Path, as_json: bool) -> None:
+def info(model: Path, verify_key: Path | None, as_json: bool) -> None:
     """Show what a bundle says of itself, after checking its files.
 
     \b
     nut-runtime info --model bundle
+    nut-runtime info --model bundle --verify-key plant.pub.pem
     """
-    manifest = open_bundle(model).manifest
+    bundle = open_bundle(model, verify_key=verify_key)
+    manifest = bundle.manifest
     if as_json:
         import json
 
@@ -287,14 +345,19 @@ def info(model: Path, as_json: bool) -> None:
     facts = manifest.provenance
     backbone, bank = facts.get("backbone", {}), facts.get("bank", {})
     calibration = facts.get("calibration", {})
-    rate = f"{100 * calibration['false_reject_rate']:.2f}% of good parts rejected" if calibration else "not stated"
     frames = "any uint8 BGR frame"
     if manifest.frame_px is not None:
         frames = f"uint8 BGR frames of {manifest.frame_px[1]}x{manifest.frame_px[0]} only"
+    rate = "false-reject rate not stated"
+    if calibration:
+        rate = f"aimed at {100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
+    trained = f"{facts.get('trained')} on data {str(facts.get('dataset_fingerprint'))[:12]}"
+    if checkpoint := facts.get("checkpoint"):
+        trained = f"by anomalib alone, {checkpoint['file']} {checkpoint['sha256'][:12]}, on data not stated"
     rows: list[tuple[str, str]] = [
         ("bundle", manifest.bundle_id),
         ("exported", manifest.created),
-        ("trained", f"{facts.get('trained')} on data {str(facts.get('dataset_fingerprint'))[:12]}"),
+        ("trained", trained),
         (
             "backbone",
             f"{backbone.get('name')} {', '.join(backbone.get('layers', []))} ({backbone.get('weights')})",
@@ -302,7 +365,7 @@ def info(model: Path, as_json: bool) -> None:
         ("memory bank", f"{bank.get('rows')} x {bank.get('width')}"),
         ("input", f"{frames}, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
         ("precision", manifest.precision),
-        ("threshold", f"raw {manifest.point.image.threshold:.6g}, aimed at {rate}"),
+        ("threshold", f"raw {manifest.point.image.threshold:.6g}, {rate}"),
     ]
     if calibration and not calibration.get("is_supported", True):
         held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
@@ -318,29 +381,55 @@ def info(model: Path, as_json: bool) -> None:
             )
         )
     rows.append(("files", f"{len(manifest.files)}, all match their SHA-256"))
+    unlisted = bundle.unlisted_files()
+    if unlisted:
+        rows.append(("", f"not used, since the manifest does not list them: {', '.join(unlisted)}"))
+    rows.append(("signature", _signature(bundle)))
     width = max(20, *(len(name) + 2 for name, _ in rows))
     for name, value in rows:
         say(f"{name:<{width}}{value}")
 
 
+def _signature(bundle: Bundle) -> str:
+    """Say who signed a bundle, and whether that was verified."""
+    if bundle.verified_by is not None:
+        return f"by {bundle.verified_by}, verified"
+    try:
+        signature = read_signature(bundle.folder)
+    except BundleError as error:
+        return f"unusable, not verified ({error})"
+    return "none" if signature is None else f"by {signature.key}, not verified (no --verify-key)"
+
+
 @main.command()
 @_model_option
+@_key_option
 @_engine_options
 @click.option("--strict", is_flag=True, help="Exit with code 2 on a mismatch, not 1.")
 @click.pass_context
-def doctor(ctx: click.Context, model: Path, engine: str | None, threads: int | None, strict: bool) -> None:
+def doctor(
+    ctx: click.Context,
+    model: Path,
+    verify_key: Path | None,
+    engine: str | None,
+    threads: int | None,
+    strict: bool,
+) -> None:
     """Replay the golden frames on this very device and name the stage that drifts, if one does.
 
     \b
     nut-runtime doctor
     nut-runtime doctor --engine onnxruntime --model bundle
     """
-    bundle = open_bundle(model)
+    bundle = open_bundle(model, verify_key=verify_key)
     machine = this_machine()
     say(f"{'cpu':<18}{machine.cpu}, {machine.cores} cores")
     say(f"{'instruction sets':<18}{' '.join(machine.instruction_sets) or 'unknown'}")
     say(f"{'system':<18}{machine.system}, Python {machine.python}")
     say(f"{'bundle':<18}{bundle.manifest.bundle_id} ({bundle.manifest.precision})")
+    say(f"{'signature':<18}{_signature(bundle)}")
+    if bundle.manifest.precision != "fp32" and machine.lacks_vnni:
+        say("this CPU has no VNNI instructions: int8 is right here, but slower than where it has", color=_colour())
     names = [engine] if engine is not None else [name for name in available_engines() if name in bundle.manifest.models]
     if not names:
         load_engine(bundle)  # says what to install
@@ -361,7 +450,7 @@ def _doctor_engine(bundle: Bundle, name: str, threads: int | None) -> bool:
             what = f"{int(stage.deviation)} of {frames} verdicts flipped"
         else:
             what = f"off by {stage.deviation:.1e} (tolerance {stage.tolerance:.1e})"
-        say(f"  {mark} {stage.stage:<18}{what}", color=_colour())
+        say(f"  {mark} {stage.stage:<22}{what}", color=_colour())
     drift = test.first_drift
     if drift is None:
         say("  this device judges as the reference did")

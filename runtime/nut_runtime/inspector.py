@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.engines import load_engine
-from nut_runtime.errors import EngineError
+from nut_runtime.errors import EngineError, InputError
 from nut_runtime.pictures import check_frame
 from nut_runtime.regions import defect_boxes
 from nut_runtime.scoring import is_defective, normalise, rescale
@@ -25,9 +25,13 @@ class Inspector:
         bundle: A bundle folder, or one that is open already.
         engine: `openvino` or `onnxruntime`; None takes whichever is installed.
         threads: Threads to compute with; None leaves it to the engine.
+        streams: Frames that may be judged at the same time, from threads of their own.
+        cache: Folder for what OpenVINO compiled, as in `load_engine`.
+        verify_key: As in `open_bundle`, for a bundle folder.
 
     Raises:
-        BundleError: If the bundle is not usable.
+        BundleError: If the bundle is not usable, or `verify_key` does not vouch for it.
+        InputError: If `verify_key` cannot be used, or comes with a bundle that was opened without it.
         EngineError: If no engine is installed or it does not load the model.
 
     Example:
@@ -36,9 +40,20 @@ class Inspector:
         <Label.GOOD: 'good'>
     """
 
-    def __init__(self, bundle: str | Path | Bundle, *, engine: str | None = None, threads: int | None = None) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        self.engine = load_engine(self.bundle, engine, threads=threads)
+    def __init__(
+        self,
+        bundle: str | Path | Bundle,
+        *,
+        engine: str | None = None,
+        threads: int | None = None,
+        streams: int = 1,
+        cache: Path | None = None,
+        verify_key: str | Path | None = None,
+    ) -> None:
+        if isinstance(bundle, Bundle) and verify_key is not None:
+            raise InputError(f"{bundle.folder} is open already; give verify_key to open_bundle instead")
+        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle, verify_key=verify_key)
+        self.engine = load_engine(self.bundle, engine, threads=threads, streams=streams, cache=cache)
 
     def warm_up(self, height: int | None = None, width: int | None = None) -> float:
         """Judge a grey frame of this size, so that the first real one does not pay for set-up; return its ms.
@@ -98,4 +113,5 @@ class Inspector:
             boxes=boxes,
             bundle_id=manifest.bundle_id,
             milliseconds={"infer": (inferred - started) * 1e3, "decide": (decided - inferred) * 1e3},
+            is_rejudged=result.is_rejudged,
         )

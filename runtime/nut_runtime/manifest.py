@@ -9,7 +9,7 @@ from typing import Any, Self
 from nut_runtime.errors import BundleError, InputError
 from nut_runtime.scoring import OperatingPoint
 
-__all__ = ["MANIFEST", "SCHEMA", "FileEntry", "GoldenFrame", "Manifest"]
+__all__ = ["MANIFEST", "SCHEMA", "Cascade", "FileEntry", "GoldenFrame", "Manifest"]
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -53,6 +53,26 @@ class GoldenFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """A fast model in front of the exact one, which decides again where the fast one's score is near the threshold.
+
+    Attributes:
+        models: The fast model's file for each engine.
+        guard: Half width of the band around the raw threshold, by engine: a raw score at most so far from it is
+            decided by the exact model.
+        found: How the bands were found: pictures, perturbations, largest difference, safety factor.
+    """
+
+    models: Mapping[str, str]
+    guard: Mapping[str, float]
+    found: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain types."""
+        return {"models": dict(self.models), "guard": dict(self.guard), "found": dict(self.found)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The content of `manifest.json`, schema 1.
 
@@ -66,11 +86,12 @@ class Manifest:
         point: Thresholds and ranges that decide.
         model_point: Those fixed into the model files at export; the same unless `point` was moved since.
         files: Every file of the bundle but the manifest, by path.
-        models: File that each engine loads, by engine name.
+        models: File that each engine loads, by engine name; of a cascade the exact one.
         golden: Frames for the self-test.
         tolerances: Largest difference that the self-test lets pass, by stage.
         parity: Summary of the proof, by engine.
         provenance: Where the model came from: run, data set fingerprint, backbone, bank, package versions.
+        cascade: The fast model in front, where the precision is `cascade`.
         frame_px: Height and width of the only frames the model files take; None where they take any.
     """
 
@@ -88,6 +109,7 @@ class Manifest:
     tolerances: Mapping[str, float]
     parity: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    cascade: Cascade | None = None
     frame_px: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -120,6 +142,7 @@ class Manifest:
             },
             "parity": {engine: dict(figures) for engine, figures in self.parity.items()},
             "provenance": dict(self.provenance),
+            "cascade": None if self.cascade is None else self.cascade.to_json(),
             **({} if self.frame_px is None else {"frame_px": list(self.frame_px)}),
         }
 
@@ -180,6 +203,7 @@ class Manifest:
             tolerances={str(stage): float(value) for stage, value in golden["tolerances"].items()},
             parity={str(engine): dict(figures) for engine, figures in data["parity"].items()},
             provenance=dict(data["provenance"]),
+            cascade=_cascade(data.get("cascade")),
             frame_px=_frame_px(data.get("frame_px")),
         )
 
@@ -197,6 +221,16 @@ def _frame_px(value: Any) -> tuple[int, int] | None:
     return value[0], value[1]
 
 
+def _cascade(data: Mapping[str, Any] | None) -> Cascade | None:
+    if data is None:
+        return None
+    return Cascade(
+        models={str(engine): str(path) for engine, path in data["models"].items()},
+        guard={str(engine): float(width) for engine, width in data["guard"].items()},
+        found=dict(data["found"]),
+    )
+
+
 def _check_paths(manifest: Manifest) -> None:
     """Refuse file names that lead out of the bundle, and references to files it does not list."""
     for path, entry in manifest.files.items():
@@ -204,9 +238,9 @@ def _check_paths(manifest: Manifest) -> None:
             raise BundleError(f"{MANIFEST} names the file {path!r}, which is not a plain path inside the bundle")
         if _SHA256.fullmatch(entry.sha256) is None:
             raise BundleError(f"{MANIFEST} has no valid SHA-256 for {path}; export the bundle again")
-    named = [*manifest.models.values()]
+    named = [*manifest.models.values(), *(manifest.cascade.models.values() if manifest.cascade else ())]
     # An IR keeps its weights, the memory bank among them, in a second file.
-    named += [f"{path.removesuffix('.xml')}.bin" for path in manifest.models.values() if path.endswith(".xml")]
+    named += [f"{path.removesuffix('.xml')}.bin" for path in named if path.endswith(".xml")]
     for frame in manifest.golden:
         named += [frame.picture, frame.stages]
     for path in named:
@@ -221,6 +255,20 @@ def _check_values(manifest: Manifest) -> None:
         raise BundleError(f"{MANIFEST} has the input size {list(size)}, expected height and width; export it again")
     if not manifest.models:
         raise BundleError(f"{MANIFEST} names no model; export the bundle again")
+    if (manifest.precision == "cascade") != (manifest.cascade is not None):
+        raise BundleError(f"{MANIFEST} has the precision {manifest.precision} and no cascade to it; export it again")
+    if manifest.cascade is not None:
+        _check_cascade(manifest.cascade, manifest.models)
     for stage, tolerance in manifest.tolerances.items():
         if not 0 <= tolerance < float("inf"):
             raise BundleError(f"{MANIFEST} has the tolerance {tolerance} for {stage}; export the bundle again")
+
+
+def _check_cascade(cascade: Cascade, exact: Mapping[str, str]) -> None:
+    """Refuse a fast model without an exact one behind it, or without a band in which that one decides."""
+    for engine in cascade.models:
+        width = cascade.guard.get(engine, float("nan"))
+        if engine not in exact or not 0 < width < float("inf"):
+            raise BundleError(
+                f"{MANIFEST} has a fast model for {engine} without exact one or guard band; export it again"
+            )

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,25 @@ from numpy.typing import NDArray
 from nut_runtime.bundle import Bundle
 from nut_runtime.contract import STAGES
 from nut_runtime.engines.base import Engine
+from nut_runtime.engines.cascade import CascadeEngine
 from nut_runtime.errors import BundleError
 from nut_runtime.manifest import GoldenFrame
 from nut_runtime.scoring import is_defective, normalise
 
-__all__ = ["RAW_SCORE", "VERDICT", "SelfTest", "StageResult", "deviation", "run_selftest", "sample_stage"]
+__all__ = [
+    "FAST_PREFIX",
+    "RAW_SCORE",
+    "VERDICT",
+    "SelfTest",
+    "StageResult",
+    "deviation",
+    "run_selftest",
+    "sample_stage",
+    "stage_deviations",
+]
 
+FAST_PREFIX = "fast/"
+"""Before a stage's name: that stage of a cascade's fast model."""
 RAW_SCORE = "raw_score"
 VERDICT = "verdict"
 _REPEATS = 10  # per frame, for the latency that is printed
@@ -27,7 +41,8 @@ class StageResult:
     """How far one stage is from the reference.
 
     Attributes:
-        stage: `stage/pixels`, `stage/embedding`, `stage/distances`, `raw_score` or `verdict`.
+        stage: `stage/pixels`, `stage/embedding`, `stage/distances`, `raw_score` or `verdict`; those of a cascade's
+            fast model after `fast/`.
         deviation: Largest difference over all golden frames, as a share of the reference's largest value; for
             `verdict` the number of frames judged otherwise.
         tolerance: What the bundle lets pass.
@@ -99,18 +114,16 @@ def run_selftest(bundle: Bundle, engine: Engine) -> SelfTest:
     manifest = bundle.manifest
     if not manifest.golden:
         raise BundleError(f"{bundle.folder} has no golden frames to test with; export the bundle again")
-    worst = dict.fromkeys((*STAGES, RAW_SCORE), 0.0)
+    worst: dict[str, float] = {}
     flips = 0
     times = []
     for golden in manifest.golden:
         frame = bundle.golden_frame(golden)
-        for stage, share in _compare_stages(bundle, engine, golden, frame).items():
-            worst[stage] = max(worst[stage], share)
-        result = engine.infer(frame)
-        expected = np.array([golden.raw_score], np.float32)
-        worst[RAW_SCORE] = max(worst[RAW_SCORE], deviation(np.array([result.raw_score], np.float32), expected))
+        reference = _reference(bundle, golden)
+        for stage, share in stage_deviations(engine, frame, reference, golden.raw_score).items():
+            worst[stage] = max(worst.get(stage, 0.0), share)
         # Both scores against the same operating point, which may have moved since the export.
-        flips += _verdict(result.raw_score, bundle) != _verdict(golden.raw_score, bundle)
+        flips += _verdict(engine.infer(frame).raw_score, bundle) != _verdict(golden.raw_score, bundle)
         for _ in range(_REPEATS):
             started = time.perf_counter()
             engine.infer(frame)
@@ -123,18 +136,39 @@ def run_selftest(bundle: Bundle, engine: Engine) -> SelfTest:
     return SelfTest(stages=tuple(stages), latency_ms=statistics.median(times) if times else float("nan"))
 
 
-def _compare_stages(bundle: Bundle, engine: Engine, golden: GoldenFrame, frame: NDArray[np.uint8]) -> dict[str, float]:
-    """Return each inner stage's deviation on one frame."""
+def stage_deviations(
+    engine: Engine, frame: NDArray[np.uint8], reference: Mapping[str, NDArray[np.float32]], raw_score: float
+) -> dict[str, float]:
+    """Return how far each stage of a frame, and its score, are from the reference; of a cascade, both models'.
+
+    Args:
+        engine: The engine.
+        frame: uint8 BGR `[H, W, 3]`.
+        reference: What `sample_stage` kept of the reference's tensors, by stage; one that is absent is not compared.
+        raw_score: The reference's.
+    """
+    expected = np.array([raw_score], np.float32)
+    models = {"": engine}
+    if isinstance(engine, CascadeEngine):
+        models = {"": engine.exact, FAST_PREFIX: engine.fast}
+    shares = {}
+    for prefix, model in models.items():
+        found = model.stages(frame)
+        for stage in STAGES:
+            if stage in reference:
+                shares[prefix + stage] = deviation(sample_stage(found[stage]), reference[stage])
+        score = np.array([model.infer(frame).raw_score], np.float32)
+        shares[prefix + RAW_SCORE] = deviation(score, expected)
+    return shares
+
+
+def _reference(bundle: Bundle, golden: GoldenFrame) -> dict[str, NDArray[np.float32]]:
+    """Return the reference's tensors of one frame."""
     reference = bundle.golden_stages(golden)
     lost = [stage for stage in STAGES if stage in bundle.manifest.tolerances and stage not in reference]
     if lost:
         raise BundleError(f"{bundle.folder / golden.stages} lacks {', '.join(lost)}; export the bundle again")
-    found = engine.stages(frame)
-    return {
-        stage: deviation(sample_stage(found[stage]), np.asarray(reference[stage], np.float32))
-        for stage in STAGES
-        if stage in reference
-    }
+    return {stage: np.asarray(tensor, np.float32) for stage, tensor in reference.items()}
 
 
 def _verdict(raw_score: float, bundle: Bundle) -> bool:

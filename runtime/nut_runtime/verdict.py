@@ -36,6 +36,7 @@ class Verdict:
         boxes: Defective regions in pixels of the frame, the worst first; empty for a good part.
         bundle_id: The model that said it.
         milliseconds: How long each stage took, by name.
+        is_rejudged: Whether the fast model of a cascade was too close to the threshold, and the exact one decided.
     """
 
     label: Label
@@ -46,6 +47,7 @@ class Verdict:
     boxes: tuple[Box, ...]
     bundle_id: str
     milliseconds: Mapping[str, float] = field(default_factory=dict)
+    is_rejudged: bool = False
 
     @property
     def is_defective(self) -> bool:
@@ -74,6 +76,7 @@ def to_record(
         "label": str(verdict.label),
         "pred_score": round(verdict.pred_score, 6),
         "raw_score": round(verdict.raw_score, 6),
+        "rejudged": verdict.is_rejudged,
         "ms": {stage: round(value, 3) for stage, value in verdict.milliseconds.items()},
         "boxes": [box.to_json() for box in verdict.boxes],
         "picture": picture,

@@ -10,7 +10,7 @@ from nut_dataset.layout import open_dataset
 from nut_export.compat import COMPAT, write_compat
 from nut_export.compat_engine import CompatEngine
 from nut_export.export import ExportConfig
-from nut_export.parity import FP32_TOLERANCE, check_parity, compare, measure
+from nut_export.parity import TOLERANCES, check_parity, compare, measure
 from nut_runtime.contract import OUTPUTS
 from nut_runtime.errors import InputError, ParityError
 from nut_runtime.pictures import read_picture
@@ -104,7 +104,7 @@ def test_a_variant_that_is_fed_wrongly_does_not_pass_the_proof(tools_bundle, run
         threshold=run.point.image.threshold,
     )
     with pytest.raises(ParityError, match=r"compat/model-api differs from anomalib's prediction"):
-        check_parity({engine.name: parity}, FP32_TOLERANCE)
+        check_parity({engine.name: parity}, TOLERANCES["fp32"])
 
 
 def test_an_unknown_variant_is_refused_with_the_known_ones():

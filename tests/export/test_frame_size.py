@@ -83,15 +83,16 @@ def test_info_names_the_size(folder):
     assert "uint8 BGR frames of 200x120 only, judged at 96x128" in result.stdout
 
 
-def test_a_picture_of_another_size_is_one_line_and_the_others_are_judged(folder, tmp_path):
+@pytest.mark.parametrize("streams", ["1", "2"])
+def test_a_picture_of_another_size_is_one_line_and_the_others_are_judged(folder, tmp_path, streams):
     write_picture(tmp_path / "1.png", np.zeros((48, 64, 3), np.uint8))
     result = CliRunner().invoke(runtime, ["--model", str(folder), str(tmp_path / "1.png")])
     assert result.exit_code == 2
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert "64x48 px, but the bundle takes only 200x120 px" in line
     write_picture(tmp_path / "2.png", np.zeros((*FRAME_PX, 3), np.uint8))
-    result = CliRunner().invoke(runtime, ["--model", str(folder), str(tmp_path)])
-    assert result.exit_code == 1
+    result = CliRunner().invoke(runtime, ["--model", str(folder), "--streams", streams, str(tmp_path)])
+    assert result.exit_code == 1, result.output
     assert "1 parts, 1 rejects, 1 failures" in result.stderr
 
 

@@ -12,9 +12,9 @@ from nut_dataset.progress import no_progress
 from nut_export import graph as graph_module
 from nut_export import resize as resize_module
 from nut_export.builder import GraphBuilder
-from nut_export.graph import build_graph
-from nut_export.parity import FP32_TOLERANCE, Parity, check_parity, compare, measure
-from nut_export.writers import model_info, write_models
+from nut_export.graph import assemble, prepare
+from nut_export.parity import TOLERANCES, Parity, check_parity, compare, measure
+from nut_export.writers import model_info, write_model
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.contract import STAGE_EMBEDDING, STAGE_PIXELS
 from nut_runtime.engines import load_engine
@@ -119,7 +119,7 @@ def test_score_differences_are_the_largest_and_the_mean_and_raw_ones_a_share_of_
     assert parity.max_d_raw == pytest.approx(0.05, rel=1e-12)
     check_parity({"fake": parity}, 0.031)
     with pytest.raises(ParityError, match=r"max \|d pred_score\| 3\.00e-02 \(tolerance 1e-03\)"):
-        check_parity({"fake": parity}, FP32_TOLERANCE)
+        check_parity({"fake": parity}, TOLERANCES["fp32"])
 
 
 def test_a_score_that_is_no_number_is_refused(three):
@@ -226,11 +226,11 @@ def _parity(bundle: Bundle, engine: str, frames: list[Prediction], dataset: Data
 def test_the_engines_judge_frames_of_any_size_as_anomalib_does(bundle_folder, frames, empty, engine):
     parity = _parity(open_bundle(bundle_folder), engine, frames, empty)
     assert parity.sizes == len(frames)
-    # FP32_TOLERANCE is DESIGN.md's promise; a tenth of it leaves room for other CPUs (5e-7 to 1e-5 seen)
-    assert parity.max_d_score <= FP32_TOLERANCE / 10
-    assert parity.max_d_map <= FP32_TOLERANCE
+    # fp32's tolerance is DESIGN.md's promise; a tenth of it leaves room for other CPUs (5e-7 to 1e-5 seen)
+    assert parity.max_d_score <= TOLERANCES["fp32"] / 10
+    assert parity.max_d_map <= TOLERANCES["fp32"]
     assert parity.flips == ()
-    check_parity({engine: parity}, FP32_TOLERANCE)
+    check_parity({engine: parity}, TOLERANCES["fp32"])
 
 
 class _NoWidening:
@@ -249,13 +249,14 @@ class _NoWidening:
 
 
 @pytest.fixture(scope="module")
-def write_models_of(run, model, bundle_folder, tmp_path_factory):
+def write_model_of(run, model, bundle_folder, tmp_path_factory):
     """A function that writes a bundle around the graph as it is built now, which a test may have broken."""
 
     def write(backbone=run.backbone, point=run.point) -> Bundle:
         folder = tmp_path_factory.mktemp("broken")
-        deployment = build_graph(model, backbone, size=run.config.image_size, point=point)
-        write_models(deployment.model, folder, model_info(point, {}))
+        built = assemble(prepare(model, backbone, size=run.config.image_size, point=point))
+        for engine in ENGINES:
+            write_model(engine, built, folder, model_info(point, {}))
         return Bundle(folder=folder, manifest=open_bundle(bundle_folder).manifest)
 
     return write
@@ -270,7 +271,7 @@ def features(run, model):
 
 
 @pytest.mark.parametrize("what", ["antialias", "mean", "channels", "threshold", None])
-def test_a_broken_graph_is_refused_by_both_engines(monkeypatch, write_models_of, run, frames, empty, features, what):
+def test_a_broken_graph_is_refused_by_both_engines(monkeypatch, write_model_of, run, frames, empty, features, what):
     monkeypatch.setattr(graph_module, "export_features", lambda *_, **__: features)
     options: dict = {}
     if what == "antialias":
@@ -290,14 +291,14 @@ def test_a_broken_graph_is_refused_by_both_engines(monkeypatch, write_models_of,
     elif what == "threshold":
         image = replace(run.point.image, threshold=run.point.image.threshold * 1.01)
         options["point"] = replace(run.point, image=image)
-    bundle = write_models_of(**options)
+    bundle = write_model_of(**options)
     for engine in ENGINES:
         parity = _parity(bundle, engine, frames, empty)
         if what is None:  # the same steps without a break pass
-            check_parity({engine: parity}, FP32_TOLERANCE)
+            check_parity({engine: parity}, TOLERANCES["fp32"])
             continue
         with pytest.raises(ParityError, match="differs from anomalib's prediction"):
-            check_parity({engine: parity}, FP32_TOLERANCE)
+            check_parity({engine: parity}, TOLERANCES["fp32"])
 
 
 @pytest.mark.slow
@@ -331,7 +332,11 @@ def test_another_backbone_of_any_weights_is_exported_exactly(nuts, frames, empty
     reference: list[Prediction] = []
     predict(model, paths, reference.append, device="cpu")
     assert {one.pred_label for one in reference} == {True, False}
-    write_models(build_graph(model, backbone, size=size, point=point).model, tmp_path, model_info(point, {}))
+    write_model(
+        dict.fromkeys(ENGINES, assemble(prepare(model, backbone, size=size, point=point))),
+        tmp_path,
+        model_info(point, {}),
+    )
     bundle = Bundle(folder=tmp_path, manifest=replace(open_bundle(bundle_folder).manifest, point=point))
     for engine in ENGINES:
-        check_parity({engine: _parity(bundle, engine, reference, empty)}, FP32_TOLERANCE)
+        check_parity({engine: _parity(bundle, engine, reference, empty)}, TOLERANCES["fp32"])

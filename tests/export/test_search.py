@@ -31,8 +31,8 @@ def _run(bank: np.ndarray, neighbours: int, patches: np.ndarray, engine: str) ->
     """Return distances and image score of the graph in an engine."""
     prepared = prepare_bank(bank, neighbours)
     graph = GraphBuilder()
-    centred, by_chunk = add_nearest(graph, "embedding", prepared, name="distances")
-    add_image_score(graph, "distances", centred, by_chunk, prepared, name="score")
+    nearest = add_nearest(graph, "embedding", prepared, name="distances")
+    add_image_score(graph, "distances", nearest, prepared, name="score")
     model = graph.model(
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [len(patches), WIDTH])],
         [

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,23 @@ def test_a_file_replaces_the_older_one_and_leaves_nothing_beside_it(tmp_path, is
     write_bytes(path, b"new", is_durable=is_durable)
     assert path.read_bytes() == b"new"
     assert names(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_a_private_file_is_never_readable_to_others_not_even_through_what_a_killed_process_left(tmp_path):
+    left = tmp_path / f".key.pem.{os.getpid()}.tmp"  # what write_bytes of this very process number would leave
+    left.write_bytes(b"")
+    left.chmod(0o666)
+    before = os.umask(0)
+    try:
+        with left.open("rb") as watcher:
+            write_bytes(tmp_path / "key.pem", b"secret", is_private=True)
+            assert watcher.read() == b""
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
+    assert (tmp_path / "key.pem").read_bytes() == b"secret"
+    assert names(tmp_path) == ["key.pem"]
 
 
 def test_text_is_utf8_whatever_the_locale(tmp_path):

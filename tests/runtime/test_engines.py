@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -246,6 +247,20 @@ def test_openvino_starts_afresh_after_many_frame_sizes_and_judges_alike(bundle, 
     assert len(engine._sizes) <= 2
 
 
+def test_openvino_does_not_start_afresh_with_a_model_that_was_replaced(bundle_folder, tmp_path, monkeypatch):
+    """New weights must not be judged with the thresholds, and the signature, of the bundle that was opened."""
+    module = importlib.import_module("nut_runtime.engines.openvino")
+    monkeypatch.setattr(module, "_SIZES_KEPT", 1)
+    folder = shutil.copytree(bundle_folder, tmp_path / "bundle")
+    engine = load_engine(open_bundle(folder), "openvino")
+    engine.infer(np.full((64, 64, 3), 127, np.uint8))
+    weights = (folder / "model.bin").read_bytes()
+    (folder / "model.bin").unlink()  # a new file, as a copied bundle has: the old one may still be mapped
+    (folder / "model.bin").write_bytes(weights[::-1])
+    with pytest.raises(BundleError, match=r"model\.bin was altered"):
+        engine.infer(np.full((64, 65, 3), 127, np.uint8))
+
+
 @pytest.mark.slow
 def test_openvino_stays_bounded_over_hundreds_of_frame_sizes(bundle_folder):
     code = (
@@ -266,3 +281,18 @@ def test_openvino_stays_bounded_over_hundreds_of_frame_sizes(bundle_folder):
     done = subprocess.run([sys.executable, "-c", code, str(bundle_folder)], capture_output=True, text=True, check=True)
     # measured: 430 MB after 400 sizes without a bound and 200 with one, from 150 at the start
     assert int(done.stdout) < 180
+
+
+def test_a_cache_gives_the_same_scores_and_belongs_to_one_models_content(bundle, tmp_path):
+    frame = bundle.golden_frame(bundle.manifest.golden[0])
+    alone = load_engine(bundle, "openvino").infer(frame)
+    for _ in range(2):  # the second start reads what the first one kept
+        assert load_engine(bundle, "openvino", cache=tmp_path / "cache").infer(frame).raw_score == alone.raw_score
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert kept.name == bundle.model_digest("openvino")
+    assert list(kept.iterdir())
+
+
+def test_onnxruntime_takes_a_cache_and_leaves_it_alone(bundle, tmp_path):
+    load_engine(bundle, "onnxruntime", cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()

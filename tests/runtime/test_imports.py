@@ -60,6 +60,21 @@ assert inspector.inspect(frame).is_defective
     assert not brought & heavy
 
 
+def test_only_a_key_to_verify_with_brings_cryptography(bundle_folder, tmp_path):
+    statement = """
+from nut_runtime.errors import BundleError, InputError
+from nut_runtime import open_bundle
+try:
+    open_bundle(sys.argv[1], verify_key=sys.argv[2] if len(sys.argv) > 2 else None)
+except (BundleError, InputError):
+    pass
+"""
+    assert third_party(statement, str(bundle_folder)) == ALLOWED
+    brought = third_party(statement, str(bundle_folder), str(tmp_path / "none.pem"))
+    # cryptography's own extension modules register under names of their own
+    assert brought - {"_cffi_backend", "_openssl"} == ALLOWED | {"cryptography"}
+
+
 def test_every_public_name_is_there():
     import nut_runtime
 

@@ -6,10 +6,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PRECISIONS", "Engine", "EngineResult", "to_result"]
+from nut_runtime.errors import EngineError
 
-PRECISIONS = ("fp32",)
-"""Precisions that this version can pin."""
+__all__ = ["PRECISIONS", "Engine", "EngineResult", "check_precision", "to_result"]
+
+PRECISIONS = ("fp32", "int8", "cascade")
+"""Precisions that this version can pin. In all of them what is not int8 in the file is computed in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,6 +24,7 @@ class EngineResult:
         pred_label: Verdict at that threshold.
         anomaly_map: Normalised likewise, float32 `[h, w]`.
         pred_mask: Defective pixels, bool `[h, w]`.
+        is_rejudged: Whether a cascade's exact model had to decide.
     """
 
     raw_score: float
@@ -29,10 +32,11 @@ class EngineResult:
     pred_label: bool
     anomaly_map: NDArray[np.float32]
     pred_mask: NDArray[np.bool_]
+    is_rejudged: bool = False
 
 
 class Engine(Protocol):
-    """A loaded model. One thread at a time."""
+    """A loaded model. As many threads at a time as it was loaded with streams."""
 
     @property
     def name(self) -> str:
@@ -59,6 +63,16 @@ class Engine(Protocol):
         Raises:
             EngineError: If the engine fails.
         """
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a bundle whose precision this version does not know.
+
+    Raises:
+        EngineError: If it does not.
+    """
+    if precision not in PRECISIONS:
+        raise EngineError(f"precision {precision!r} of the bundle is unknown; update nut-runtime")
 
 
 def to_result(outputs: dict[str, NDArray[Any]]) -> EngineResult:

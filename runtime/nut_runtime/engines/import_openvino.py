@@ -2,9 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
-__all__ = ["import_openvino"]
+__all__ = ["hidden_telemetry", "import_openvino"]
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -24,13 +26,22 @@ def import_openvino() -> ModuleType:
         ImportError: If OpenVINO is not installed, or does not load.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    if _TELEMETRY in sys.modules:  # somebody else's choice, made before us
+    with hidden_telemetry():
         import openvino
+    return openvino
 
-        return openvino
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # makes `import openvino_telemetry` fail
+
+@contextmanager
+def hidden_telemetry() -> Iterator[None]:
+    """Make `import openvino_telemetry` fail for the length of a `with` block, unless somebody has imported it already.
+
+    For packages of the OpenVINO family, which do without it then.
+    """
+    if _TELEMETRY in sys.modules:  # somebody else's choice, made before us
+        yield
+        return
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
-        import openvino
+        yield
     finally:
         del sys.modules[_TELEMETRY]
-    return openvino

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.contract import INPUT, OUTPUTS, STAGES
-from nut_runtime.engines.base import PRECISIONS, EngineResult, to_result
+from nut_runtime.engines.base import EngineResult, check_precision, to_result
 from nut_runtime.errors import EngineError
+from nut_runtime.machine import this_machine
 
 __all__ = ["OnnxRuntimeEngine", "with_outputs"]
 
@@ -19,18 +20,22 @@ _LENGTH_DELIMITED = 2
 
 
 class OnnxRuntimeEngine:
-    """A bundle's ONNX model in a CPU session; ONNX Runtime computes a float32 graph in float32."""
+    """A bundle's ONNX model in a CPU session, of a cascade its fast one where that is asked for.
+
+    ONNX Runtime computes what is float32 in the file in float32.
+    """
 
     name = "onnxruntime"
     precision = "float32"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-        if bundle.manifest.precision not in PRECISIONS:
-            raise EngineError(f"precision {bundle.manifest.precision!r} of the bundle is unknown; update nut-runtime")
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, streams: int = 1, is_fast: bool = False) -> None:
+        check_precision(bundle.manifest.precision)
         onnxruntime.disable_telemetry_events()  # its Windows builds have some
         self.version = str(onnxruntime.__version__)
-        self._path = bundle.model_path(self.name)
-        self._threads = threads
+        self._path = bundle.model_path(self.name, is_fast=is_fast)
+        # A session is called from several threads at a time, and each call then uses so many of its own.
+        cores = threads if threads is not None or streams == 1 else this_machine().cores
+        self._threads = cores if cores is None else max(cores // streams, 1)
         self._session = self._load(str(self._path))
         self._stages: Any = None
 

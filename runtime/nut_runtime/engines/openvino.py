@@ -1,5 +1,8 @@
 """OpenVINO on the CPU, at the precision the bundle was verified with."""
 
+import queue
+import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +10,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.contract import INPUT, OUTPUTS, STAGES
-from nut_runtime.engines.base import PRECISIONS, EngineResult, to_result
+from nut_runtime.engines.base import EngineResult, check_precision, to_result
 from nut_runtime.engines.import_openvino import import_openvino
 from nut_runtime.errors import EngineError
 
@@ -17,36 +20,51 @@ _SIZES_KEPT = 64
 
 
 class OpenVinoEngine:
-    """A bundle's IR compiled for the CPU.
+    """A bundle's IR compiled for the CPU; of a cascade, its fast one where that is asked for.
 
     Left alone, OpenVINO computes in bf16 on CPUs that have it, which moves scores by up to 3% of their range;
     the precision is therefore pinned and read back.
 
     For every new frame size OpenVINO prepares anew and keeps what it prepared; a camera has one size, but a folder of
     pictures has many, so after `_SIZES_KEPT` sizes the model is compiled afresh (0.2 s), and its cache is bounded
-    (`import_openvino`).
+    (`import_openvino`). Its files are compared with their SHA-256 again before: `BundleError` where they were replaced.
     """
 
     name = "openvino"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-        precision = bundle.manifest.precision
-        if precision not in PRECISIONS:
-            raise EngineError(f"precision {precision!r} of the bundle is unknown; update nut-runtime")
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        streams: int = 1,
+        is_fast: bool = False,
+        cache: Path | None = None,
+    ) -> None:
+        check_precision(bundle.manifest.precision)
         openvino = import_openvino()
         self.version = str(openvino.__version__)
-        self._path = bundle.model_path(self.name)
+        self._bundle, self._is_fast = bundle, is_fast
+        self._path = bundle.model_path(self.name, is_fast=is_fast)
         self._config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         }
+        if streams > 1:
+            self._config["NUM_STREAMS"] = streams
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
+        if cache is not None:
+            # OpenVINO tells models apart by path and time of change; a bundle that replaced another one may have both
+            # of the old one, so each model gets a folder of its own, named after its content.
+            self._config["CACHE_DIR"] = str(cache / bundle.model_digest(self.name, is_fast=is_fast))
         self._core = openvino.Core()
         self._compiled: Any = None
-        self._request: Any = None
-        self._sizes: set[tuple[int, ...]] = set()
+        self._streams = streams
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()  # requests that nobody uses at the moment
         self._start()
+        self._sizes: set[tuple[int, ...]] = set()
+        self._sizes_lock = threading.Lock()
         self._stages: Any = None
 
     @property
@@ -56,13 +74,17 @@ class OpenVinoEngine:
 
     def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
         """Judge one frame."""
-        if frame.shape not in self._sizes:
-            if len(self._sizes) >= _SIZES_KEPT:
-                self._sizes.clear()
-                self._start()
-            self._sizes.add(frame.shape)
-        outputs = self._run(self._request, frame)
-        return to_result({name: outputs[name] for name in OUTPUTS})
+        with self._sizes_lock:
+            if frame.shape not in self._sizes:
+                if len(self._sizes) >= _SIZES_KEPT:
+                    self._restart()
+                self._sizes.add(frame.shape)
+        request = self._free.get()
+        try:
+            outputs = self._run(request, frame)
+            return to_result({name: outputs[name] for name in OUTPUTS})
+        finally:
+            self._free.put(request)
 
     def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Return the tensors inside the graph."""
@@ -72,10 +94,19 @@ class OpenVinoEngine:
         return {name: np.array(outputs[name]) for name in STAGES}
 
     def _start(self) -> None:
-        """Compile the model, in place of an older one whose memory is given back first."""
-        self._request = self._compiled = None
+        """Compile the model."""
         self._compiled = self._compile(())
-        self._request = self._compiled.create_infer_request()
+        for _ in range(self._streams):
+            self._free.put(self._compiled.create_infer_request())
+
+    def _restart(self) -> None:
+        """Compile the model afresh, once no frame is being judged; the old one's memory is given back first."""
+        self._bundle.check_model(self.name, is_fast=self._is_fast)  # it may have been replaced in the months since
+        for _ in range(self._streams):
+            self._free.get()
+        self._compiled = None
+        self._sizes.clear()
+        self._start()
 
     def _compile(self, exposed: tuple[str, ...]) -> Any:
         """Compile the model, with some inner tensors as outputs."""

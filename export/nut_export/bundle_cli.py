@@ -1,0 +1,145 @@
+"""`nut bundle`: keys, signatures, and what changed between two bundles."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from nut_runtime.cli_errors import NutGroup, say
+
+__all__ = ["bundle"]
+
+EXIT_DIFFERENT = 1
+EXIT_TROUBLE = 2
+
+
+@click.group(cls=NutGroup)
+def bundle() -> None:
+    """Sign bundles, and say what changed between two."""
+
+
+@bundle.command()
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    required=True,
+    metavar="KEY.pem",
+    type=click.Path(path_type=Path),
+    help="File for the private key; the public one is written beside it as KEY.pub.pem.",
+)
+@click.option("--passphrase", is_flag=True, help="Protect the private key; asks, or takes $NUT_KEY_PASSPHRASE.")
+@click.option("--force", is_flag=True, help="Replace older keys. Nothing can be signed with those any more.")
+def keygen(out: Path, passphrase: bool, force: bool) -> None:
+    """Make a key to sign bundles with.
+
+    Keep KEY.pem where bundles are made, and give KEY.pub.pem to every line PC.
+
+    \b
+    nut bundle keygen -o plant.pem
+    nut bundle keygen -o plant.pem --passphrase
+    """
+    from nut_export.passphrase import ask_passphrase
+    from nut_export.signing import check_new_key, generate_key, public_path
+
+    check_new_key(out, overwrite=force)  # before anything is asked
+    secret = ask_passphrase(out, is_new=True) if passphrase else None
+    key = generate_key(out, passphrase=secret, overwrite=force)
+    say(f"private  {out} (keep it secret)\npublic   {public_path(out)}\nkey      {key.fingerprint}")
+
+
+@bundle.command()
+@click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    "key_file",
+    required=True,
+    metavar="KEY.pem",
+    type=click.Path(path_type=Path),
+    help="Private key; a protected one is opened with $NUT_KEY_PASSPHRASE, or asks.",
+)
+@click.option("--force", is_flag=True, help="Replace another signature.")
+def sign(folder: Path, key_file: Path, force: bool) -> None:
+    """Sign a finished BUNDLE, after comparing every file with its SHA-256.
+
+    \b
+    nut bundle sign bundle --key plant.pem
+    """
+    from nut_export.passphrase import ask_passphrase
+    from nut_export.signing import load_signing_key, sign_bundle
+    from nut_runtime.signature import SIGNATURE
+
+    key = load_signing_key(key_file, ask_passphrase)
+    signed = sign_bundle(folder, key, overwrite=force)
+    say(f"signed  {signed.manifest.bundle_id}\nby      {key.fingerprint}\nfile    {folder / SIGNATURE}")
+
+
+@bundle.command()
+@click.argument("a", metavar="A", type=click.Path(path_type=Path))
+@click.argument("b", metavar="B", type=click.Path(path_type=Path))
+@click.option(
+    "--pictures",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Judge these with both: a data set, a folder of pictures, a picture or a video.",
+)
+@click.option("--engine", metavar="NAME", help="openvino or onnxruntime; one that both have a model for by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead.")
+@click.option("-o", "--output", "out", metavar="FILE.html", type=click.Path(path_type=Path), help="Write a page too.")
+@click.option("--force", is_flag=True, help="Replace an older page.")
+@click.pass_context
+def diff(
+    context: click.Context,
+    a: Path,
+    b: Path,
+    pictures: Path | None,
+    engine: str | None,
+    as_json: bool,
+    out: Path | None,
+    force: bool,
+) -> None:
+    """Say what changed from bundle A, in use, to bundle B, an update.
+
+    Only what differs is listed; what a bundle does not state is "not stated". With --pictures both judge every
+    picture, each at its own threshold, and the verdicts that flip are counted and named.
+
+    \b
+    Exit codes: 0 no verdict flips (without --pictures: no fact differs),
+    1 some do, 2 a mistake, or a picture that could not be judged.
+
+    \b
+    nut bundle diff bundle-in-use bundle-new
+    nut bundle diff bundle-in-use bundle-new --pictures my-parts -o diff.html
+    """
+    from nut_dataset.progress import progress_bars
+    from nut_export.bundle_diff import diff_bundles
+    from nut_export.bundle_diff_report import FlipGallery, check_report_path, write_diff_report
+    from nut_export.bundle_diff_text import diff_lines
+    from nut_export.verdict_diff import compare_verdicts, open_pictures
+    from nut_runtime.bundle import open_bundle
+
+    if out is not None:
+        check_report_path(out, overwrite=force)
+    old, new = open_bundle(a), open_bundle(b)
+    found = diff_bundles(old, new)
+    gallery = None if out is None else FlipGallery()
+    if pictures is not None:
+        with progress_bars() as progress:
+            verdicts = compare_verdicts(
+                old, new, open_pictures(pictures), engine=engine, progress=progress, on_flip=gallery
+            )
+        found = found.with_verdicts(verdicts)
+    if out is not None:
+        write_diff_report(out, found, gallery)
+    if as_json:
+        say(json.dumps(found.to_json(), indent=2, allow_nan=False))
+    else:
+        for line in diff_lines(found):
+            say(line, color=False if os.environ.get("NO_COLOR") else None)
+    if out is not None:
+        click.echo(f"page  {out}", err=True)
+    unjudged = () if found.verdicts is None else found.verdicts.unjudged
+    for picture in unjudged:
+        click.echo(f"error: {picture.reason}", err=True)
+    context.exit(EXIT_TROUBLE if unjudged else EXIT_DIFFERENT if found.is_different else 0)

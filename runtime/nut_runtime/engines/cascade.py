@@ -1,0 +1,44 @@
+"""A fast model first, and the exact one where it is close: exact verdicts at nearly the speed of the fast one."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nut_runtime.engines.base import Engine, EngineResult
+
+__all__ = ["CascadeEngine"]
+
+
+class CascadeEngine:
+    """Judges with the fast model, and once more with the exact one where the score is near the threshold.
+
+    The verdict is the exact model's as long as the two differ by less than the guard band, which the export measured
+    (`nut_export.guard`).
+
+    Args:
+        fast: The fast model.
+        exact: The exact one.
+        threshold: The raw threshold that decides.
+        guard: Half width of the band around it.
+    """
+
+    precision = "int8, then float32 near the threshold"
+
+    def __init__(self, fast: Engine, exact: Engine, *, threshold: float, guard: float) -> None:
+        self.fast, self.exact = fast, exact
+        self.name, self.version = exact.name, exact.version
+        self._threshold, self._guard = threshold, guard
+
+    def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
+        """Judge one frame; `is_rejudged` says whether the exact model decided."""
+        result = self.fast.infer(frame)
+        # not <=: a score that is no number must not pass for a good one that is far from the threshold
+        if abs(result.raw_score - self._threshold) > self._guard:
+            return result
+        return replace(self.exact.infer(frame), is_rejudged=True)
+
+    def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Return the tensors inside the exact model."""
+        return self.exact.stages(frame)
