@@ -45,6 +45,11 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
     help="Share of training patches in a case's bank; may be given again.",
 )
 @click.option(
+    "--frames",
+    metavar="WxH,...",
+    help="Measure instead what frames of these sizes cost over one of the model's own size.",
+)
+@click.option(
     "--run",
     "run_folder",
     metavar="RUN",
@@ -69,6 +74,7 @@ def bench(
     cases: tuple[str, ...],
     growth: bool,
     bank_percents: tuple[float, ...],
+    frames: str | None,
     run_folder: Path | None,
     out: Path | None,
     threads: int,
@@ -84,6 +90,7 @@ def bench(
     nut bench --bundle bundle --run run --dataset nuts -o bench
     nut bench --bundle bundle --dataset nuts -o bench --threads 1 --repeats 300
     nut bench --case wrn50 --case lite0 -o cases
+    nut bench --bundle bundle --frames 640x480,1920x1080 -o frames
     nut bench --growth --dataset magnetic-tile -o growth
     """
     from rich.console import Console
@@ -102,6 +109,11 @@ def bench(
         return
     if growth:
         _bench_growth(dataset, config, out, overwrite=force)
+        return
+    if frames is not None:
+        if bundle is None:
+            raise InputError("no bundle to measure frames with was given; add --bundle DIR")
+        _bench_frames(bundle, frames, config, out, overwrite=force)
         return
     if bundle is None or dataset is None:
         raise InputError("give a bundle and a data set (--bundle DIR --dataset DIR), or a case (--case NAME)")
@@ -153,6 +165,34 @@ def _bench_cases(
             click.echo(f"  {engine}: {note}")
     click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
     click.echo(f"results {out / 'cases.json'}\ntable   {out / 'cases.md'}")
+
+
+def _bench_frames(bundle: Path, frames: str, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:
+    """Measure what larger frames cost, and print and write the table."""
+    import shlex
+
+    from rich.console import Console
+
+    from nut_benchmarks.frames import run_frames
+    from nut_benchmarks.frames_report import FRAMES_FILE, frames_table, write_frames
+    from nut_export.frame_size import check_frame_size, parse_frame_size
+    from nut_runtime.atomic import new_folder
+    from nut_runtime.machine import this_machine
+
+    sizes = [parse_frame_size(text) for text in frames.split(",")]
+    for size in sizes:
+        check_frame_size(size)
+    machine = this_machine()
+    threads = config.threads or machine.cores
+    command = ["nut", "bench", "--bundle", bundle, "--frames", frames, "-o", out, "--threads", config.threads]
+    command += ["--warm-up", config.warm_up, "--repeats", config.repeats]
+    with new_folder(out, marker=FRAMES_FILE, overwrite=overwrite, inputs=[bundle]) as folder:
+        found = run_frames(bundle, sizes, threads=threads, warm_up=config.warm_up, repeats=config.repeats)
+        write_frames(folder, found, machine, shlex.join(map(str, command)))
+    click.echo(f"{found.bundle_id}, {threads} threads")
+    Console().print(frames_table(found))
+    click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
+    click.echo(f"results {out / FRAMES_FILE}\ntable   {out / 'frames.md'}")
 
 
 def _bench_growth(dataset: Path | None, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:

@@ -345,6 +345,9 @@ def info(model: Path, verify_key: Path | None, as_json: bool) -> None:
     facts = manifest.provenance
     backbone, bank = facts.get("backbone", {}), facts.get("bank", {})
     calibration = facts.get("calibration", {})
+    frames = "any uint8 BGR frame"
+    if manifest.frame_px is not None:
+        frames = f"uint8 BGR frames of {manifest.frame_px[1]}x{manifest.frame_px[0]} only"
     rate = "false-reject rate not stated"
     if calibration:
         rate = f"aimed at {100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
@@ -360,7 +363,7 @@ def info(model: Path, verify_key: Path | None, as_json: bool) -> None:
             f"{backbone.get('name')} {', '.join(backbone.get('layers', []))} ({backbone.get('weights')})",
         ),
         ("memory bank", f"{bank.get('rows')} x {bank.get('width')}"),
-        ("input", f"any uint8 BGR frame, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
+        ("input", f"{frames}, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
         ("precision", manifest.precision),
         ("threshold", f"raw {manifest.point.image.threshold:.6g}, {rate}"),
     ]

@@ -62,12 +62,17 @@ class Inspector:
         A cascade judges it with both of its models: the first part near the threshold is a real one too.
 
         Args:
-            height: In pixels; None takes the model's input height.
-            width: In pixels; None takes the model's input width.
+            height: In pixels; None takes the bundle's frame height, or else the model's input height.
+            width: In pixels; None takes the same of the width.
+
+        Raises:
+            PictureError: If the bundle takes frames of another size only.
+            EngineError: If the engine fails.
         """
         manifest = self.bundle.manifest
-        shape = (height or manifest.input_height_px, width or manifest.input_width_px, 3)
-        frame = np.full(shape, 127, np.uint8)
+        usual = manifest.frame_px or (manifest.input_height_px, manifest.input_width_px)
+        frame = np.full((height or usual[0], width or usual[1], 3), 127, np.uint8)
+        check_frame(frame, frame_px=manifest.frame_px)
         started = time.perf_counter()
         self.engine.infer(frame)
         if isinstance(self.engine, CascadeEngine):
@@ -81,14 +86,15 @@ class Inspector:
         threshold without a new export.
 
         Args:
-            frame: uint8 `[H, W, 3]`, BGR, of any size; nothing is to be done to it beforehand.
+            frame: uint8 `[H, W, 3]`, BGR, of any size unless the bundle was exported for one; nothing is to be done
+                to it beforehand.
 
         Raises:
-            PictureError: If the frame is of another type or shape.
+            PictureError: If the frame is of another type or shape, or not of the bundle's frame size.
             EngineError: If the engine fails, or gives a score that is no number.
         """
-        frame = check_frame(frame)
         manifest = self.bundle.manifest
+        frame = check_frame(frame, frame_px=manifest.frame_px)
         started = time.perf_counter()
         result = self.engine.infer(frame)
         inferred = time.perf_counter()
