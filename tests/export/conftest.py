@@ -43,9 +43,9 @@ def exported_features() -> dict[bytes, tuple[onnx.ModelProto, tuple[int, int]]]:
     return {}
 
 
-@pytest.fixture
-def quick_export(exported_features, monkeypatch) -> None:
-    """Let exports of a backbone that was exported before take the result from then."""
+@pytest.fixture(scope="session")
+def export_once(exported_features) -> Callable[..., Any]:
+    """`export_features`, but a backbone that was exported before gives the result from then."""
     original = graph.export_features
 
     def export(model: Any, *, size: tuple[int, int], source: str, target: str) -> Any:
@@ -55,7 +55,13 @@ def quick_export(exported_features, monkeypatch) -> None:
             exported_features[key] = original(model, size=size, source=source, target=target)
         return exported_features[key]
 
-    monkeypatch.setattr(graph, "export_features", export)
+    return export
+
+
+@pytest.fixture
+def quick_export(export_once, monkeypatch) -> None:
+    """Let exports of a backbone that was exported before take the result from then."""
+    monkeypatch.setattr(graph, "export_features", export_once)
 
 
 @pytest.fixture(scope="session")

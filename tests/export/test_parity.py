@@ -351,9 +351,9 @@ def test_a_broken_graph_is_refused_by_both_engines(monkeypatch, write_model_of, 
     monkeypatch.setattr(graph_module, "export_features", lambda *_, **__: features)
     options: dict = {}
     if what == "antialias":
-        weights = resize_module._weights
+        blocks = resize_module.add_blocks
         monkeypatch.setattr(
-            resize_module, "_weights", lambda graph, side, size: weights(_NoWidening(graph), side, size)
+            resize_module, "add_blocks", lambda graph, side, size: blocks(_NoWidening(graph), side, size)
         )
     elif what == "mean":
         options["backbone"] = replace(run.backbone, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

@@ -135,6 +135,22 @@ def test_a_field_that_a_later_version_adds_is_passed_over(data):
     assert Manifest.parse(json.dumps(data | {"colour": "blue"})) == MANIFEST
 
 
+def test_a_frame_size_is_read_back_and_need_not_be_there(data):
+    fixed = replace(MANIFEST, frame_px=(1080, 1920))
+    assert fixed.to_json()["frame_px"] == [1080, 1920]
+    assert Manifest.parse(json.dumps(fixed.to_json())) == fixed
+    assert "frame_px" not in data
+    assert Manifest.parse(json.dumps(data | {"frame_px": None})).frame_px is None
+
+
+@pytest.mark.parametrize(
+    "value", [[], [1080], [1080, 1920, 3], [0, 8], [-1, 8], [8.0, 8], [True, 8], ["8", 8], "88", 8, {"8": 8}, False]
+)
+def test_a_frame_size_that_is_not_two_whole_numbers_is_refused(data, value):
+    with pytest.raises(BundleError, match=r"incomplete: frame_px is .*, expected height and width"):
+        Manifest.parse(json.dumps(data | {"frame_px": value}))
+
+
 def test_a_newer_schema_is_refused_and_says_to_update(data):
     data = {"schema": SCHEMA + 1, "everything": "else changed"}
     with pytest.raises(BundleError, match=rf"schema {SCHEMA + 1}, .* up to {SCHEMA}; update nut-runtime"):
