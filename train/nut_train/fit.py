@@ -1,8 +1,7 @@
 """The memory bank: patch features of good pictures, thinned to a coreset by anomalib."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from nut_dataset.layout import Dataset
 from nut_dataset.progress import Progress
 from nut_runtime.errors import InputError
 from nut_train.config import TrainConfig
+from nut_train.coreset import quick_coreset
 from nut_train.interrupts import ctrl_c_passes
 from nut_train.predict import accelerator
 
@@ -82,7 +82,7 @@ def fit(
         raise InputError(f"anomalib finds {len(places)} of {len(bank)} pictures in {dataset.root}; check their endings")
     pictures.train_data.subsample(places, inplace=True)
     pictures._is_setup = True  # noqa: SLF001 - otherwise the engine would list the folder again
-    with tempfile.TemporaryDirectory(prefix="nut-fit-") as folder, _coreset_progress(progress), ctrl_c_passes():
+    with tempfile.TemporaryDirectory(prefix="nut-fit-") as folder, quick_coreset(progress), ctrl_c_passes():
         engine = Engine(
             accelerator=accelerator(config.device),
             devices=1,  # on several the bank would be split among them
@@ -116,21 +116,3 @@ def _too_small(config: TrainConfig, rows: int) -> InputError:
 def save_checkpoint(engine: "Engine", path: Path) -> None:
     """Write the model as a Lightning checkpoint that `torch.load(weights_only=True)` reads."""
     engine.trainer.save_checkpoint(path, weights_only=True)
-
-
-@contextmanager
-def _coreset_progress(progress: Progress) -> Iterator[None]:
-    """Let anomalib's coreset loop report to `progress` in place of its own bar."""
-    from anomalib.models.components.sampling import k_center_greedy
-
-    def reporting(picks: Sequence[int], **_: object) -> Iterator[int]:
-        for pick in picks:
-            yield pick
-            progress("selecting the coreset", pick + 1, len(picks))
-
-    bar = k_center_greedy.tqdm
-    k_center_greedy.tqdm = reporting
-    try:
-        yield
-    finally:
-        k_center_greedy.tqdm = bar
