@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anomalib.engine import Engine
     from anomalib.models import Patchcore
 
-__all__ = ["fit", "save_checkpoint"]
+__all__ = ["check_rows", "fit", "save_checkpoint"]
 
 _LEAST_ROWS = 2  # a single vector is its own only neighbour, and anomalib's weight makes every score zero
 
@@ -99,11 +99,23 @@ def fit(
             if "coreset_size" not in str(error):
                 raise
             raise _too_small(config, 0) from error
-    rows = len(model.model.memory_bank)
-    if rows < _LEAST_ROWS:
-        raise _too_small(config, rows)
+    check_rows(len(model.model.memory_bank), config)
     model.eval()
     return engine
+
+
+def check_rows(rows: int, config: TrainConfig) -> None:
+    """Refuse a bank that is too small to score with.
+
+    Args:
+        rows: How many vectors it has.
+        config: Its coreset ratio is to blame.
+
+    Raises:
+        InputError: If there are fewer than two.
+    """
+    if rows < _LEAST_ROWS:
+        raise _too_small(config, rows)
 
 
 def _too_small(config: TrainConfig, rows: int) -> InputError:
