@@ -188,6 +188,11 @@ def run_bench(
 
 def _own_run(folder: Path, bundle: Bundle) -> Run:
     """Open the run and make sure that the bundle came from it."""
+    if checkpoint := bundle.manifest.provenance.get("checkpoint"):
+        raise InputError(
+            f"bundle {bundle.manifest.bundle_id} came from a checkpoint of anomalib's, "
+            f"{checkpoint['file']}, not from a run; leave --run out"
+        )
     run = open_run(folder)
     if run.record.get("created") != bundle.manifest.provenance.get("trained"):
         raise InputError(

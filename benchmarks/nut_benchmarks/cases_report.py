@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nut_benchmarks.cases import CaseResult
-from nut_benchmarks.measure import ANOMALIB_PREFIX
 from nut_runtime.atomic import write_json, write_text
 from nut_runtime.machine import Machine
 
@@ -17,22 +16,39 @@ CASES_FILE = "cases.json"
 
 __all__ = ["CASES_FILE", "case_rows", "case_table", "write_cases"]
 
-_COLUMNS = ("", "p50 ms", "p95 ms", "faster", "load s", "peak MB", "max d score")
+_COLUMNS = (
+    "",
+    "p50 ms",
+    "p95 ms",
+    "faster",
+    "load s",
+    "first ms",
+    "peak MB",
+    "model MB",
+    "1 by 1 /s",
+    "streams /s",
+    "max d score",
+)
 
 
 def case_rows(result: CaseResult) -> list[list[str]]:
     """Return one row an engine, as text."""
     rows = []
     for engine, timing in result.timings.items():
-        is_ours = f"{ANOMALIB_PREFIX}{engine}" in result.timings
+        ratio = result.ratio(engine)
+        size = result.model_mb.get(engine)
         rows.append(
             [
                 engine,
                 f"{timing.p50_ms:.1f}",
                 f"{timing.p95_ms:.1f}",
-                f"{result.ratio(engine):.2f}x" if is_ours else "-",
+                "-" if ratio is None else f"{ratio:.2f}x",
                 f"{timing.load_s:.1f}",
+                f"{timing.first_ms:.1f}",
                 f"{timing.peak_mb:.0f}",
+                "-" if size is None else f"{size:.0f}",
+                f"{timing.frames_per_s:.1f}",
+                "-" if timing.streams_per_s is None else f"{timing.streams_per_s:.1f}",
                 f"{result.max_d_score[engine]:.1e}" if engine in result.max_d_score else "-",
             ]
         )
@@ -58,19 +74,22 @@ def write_cases(folder: Path, results: Sequence[CaseResult], machine: Machine, *
         {
             "machine": machine.to_json(),
             "threads": threads,
-            "cases": {
-                result.name: {
+            "cases": [
+                {
+                    "name": result.name,
                     "rows": result.rows,
                     "width": result.width,
                     "timings": {name: timing.to_json() for name, timing in result.timings.items()},
                     "max_d_score": dict(result.max_d_score),
+                    "notes": dict(result.notes),
+                    "model_mb": dict(result.model_mb),
                 }
                 for result in results
-            },
+            ],
         },
     )
     lines = [
-        f"{machine.cpu}, {machine.cores} cores, {platform.system()}, {threads} threads, fp32.",
+        f"{machine.cpu}, {machine.cores} cores, {platform.system()}, {threads} threads.",
         "Faster: than anomalib's own export in the same engine.",
         "",
     ]
@@ -78,4 +97,5 @@ def write_cases(folder: Path, results: Sequence[CaseResult], machine: Machine, *
         lines += [f"## {result.name}: bank {result.rows} x {result.width}", "", "| " + " | ".join(_COLUMNS) + " |"]
         lines += ["|---|" + "---:|" * (len(_COLUMNS) - 1)]
         lines += ["| " + " | ".join(row) + " |" for row in case_rows(result)] + [""]
+        lines += [f"{engine}: {note}.  " for engine, note in result.notes.items()] + [""]
     write_text(folder / "cases.md", "\n".join(lines))

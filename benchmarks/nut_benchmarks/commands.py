@@ -1,5 +1,6 @@
 """`nut bench` and `nut demo`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,18 @@ if TYPE_CHECKING:
 
 __all__ = ["CASE_NAMES", "bench", "demo"]
 
+_PIPED_WIDTH = 160  # what is piped is not cut to 80 columns
 CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose import takes seconds
 
 
 @click.command(cls=NutCommand)
 @click.option("--bundle", metavar="DIR", type=click.Path(path_type=Path), help="The bundle to measure.")
-@click.option("--dataset", metavar="DIR", type=click.Path(path_type=Path), help="Its test pictures are judged.")
+@click.option(
+    "--dataset",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Its test pictures are judged; with --case, the bank is made of it.",
+)
 @click.option(
     "--case",
     "cases",
@@ -27,12 +34,15 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
     type=click.Choice(CASE_NAMES),
     help="Measure a case known by name against anomalib's own export instead; may be given again.",
 )
+@click.option("--growth", is_flag=True, help="Measure banks of 1,000 to 200,000 rows, made of --dataset, instead.")
 @click.option(
     "--bank-percent",
+    "bank_percents",
+    multiple=True,
     type=click.FloatRange(0.01, 100),
-    default=10.0,
+    default=(10.0, 1.0),
     show_default=True,
-    help="Share of training patches in a case's bank.",
+    help="Share of training patches in a case's bank; may be given again.",
 )
 @click.option(
     "--run",
@@ -51,7 +61,8 @@ def bench(
     bundle: Path | None,
     dataset: Path | None,
     cases: tuple[str, ...],
-    bank_percent: float,
+    growth: bool,
+    bank_percents: tuple[float, ...],
     run_folder: Path | None,
     out: Path | None,
     threads: int,
@@ -66,6 +77,7 @@ def bench(
     nut bench --bundle bundle --run run --dataset nuts -o bench
     nut bench --bundle bundle --dataset nuts -o bench --threads 1 --repeats 300
     nut bench --case wrn50 --case lite0 -o cases
+    nut bench --growth --dataset magnetic-tile -o growth
     """
     from rich.console import Console
 
@@ -79,7 +91,10 @@ def bench(
     if out is None:
         raise InputError("no folder to write to was given; add -o OUT")
     if cases:
-        _bench_cases(cases, bank_percent, config, out, overwrite=force)
+        _bench_cases(cases, bank_percents, dataset, config, out, overwrite=force)
+        return
+    if growth:
+        _bench_growth(dataset, config, out, overwrite=force)
         return
     if bundle is None or dataset is None:
         raise InputError("give a bundle and a data set (--bundle DIR --dataset DIR), or a case (--case NAME)")
@@ -99,7 +114,13 @@ def bench(
 
 
 def _bench_cases(
-    cases: tuple[str, ...], bank_percent: float, config: "BenchConfig", out: Path, *, overwrite: bool
+    cases: tuple[str, ...],
+    bank_percents: tuple[float, ...],
+    dataset: Path | None,
+    config: "BenchConfig",
+    out: Path,
+    *,
+    overwrite: bool,
 ) -> None:
     """Measure cases against anomalib's own export, and print and write their table."""
     from rich.console import Console
@@ -110,16 +131,47 @@ def _bench_cases(
     from nut_runtime.machine import this_machine
 
     machine = this_machine()
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     with new_folder(out, marker=CASES_FILE, overwrite=overwrite) as folder, progress_bars() as progress:
-        results = [run_case(name, bank_percent=bank_percent, config=config, progress=progress) for name in cases]
+        results = [
+            run_case(name, bank_percent=percent, dataset=dataset, config=config, progress=progress)
+            for name in cases
+            for percent in bank_percents
+        ]
         write_cases(folder, results, machine, threads=config.threads or machine.cores)
     for result in results:
-        click.echo(
-            f"{result.name}: bank {result.rows} x {result.width}, fp32, {config.threads or machine.cores} threads"
-        )
-        Console().print(case_table(result))
+        click.echo(f"{result.name}: bank {result.rows} x {result.width}, {config.threads or machine.cores} threads")
+        console.print(case_table(result))
+        for engine, note in result.notes.items():
+            click.echo(f"  {engine}: {note}")
     click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
     click.echo(f"results {out / 'cases.json'}\ntable   {out / 'cases.md'}")
+
+
+def _bench_growth(dataset: Path | None, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:
+    """Measure how latency and memory grow with the bank, and print and write the table."""
+    from rich.console import Console
+
+    from nut_benchmarks.growth import run_growth
+    from nut_benchmarks.growth_report import GROWTH_FILE, growth_table, write_growth
+    from nut_runtime.atomic import new_folder
+    from nut_runtime.engines import ENGINES
+    from nut_runtime.machine import this_machine
+
+    if dataset is None:
+        raise InputError("the banks are made of a data set's patches; give one with --dataset DIR")
+    machine = this_machine()
+    threads = config.threads or machine.cores
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    with new_folder(out, marker=GROWTH_FILE, overwrite=overwrite, inputs=[dataset]) as folder:
+        with progress_bars() as progress:
+            steps = run_growth(dataset, list(ENGINES), config=config, progress=progress)
+        write_growth(folder, steps, machine, threads=threads, dataset=dataset.resolve().name)
+    console.print(growth_table(steps))
+    for step in steps:
+        for label, note in step.notes.items():
+            click.echo(f"  {step.rows:>9,} rows, {label}: {note}")
+    click.echo(f"results {out / GROWTH_FILE}\ntable   {out / 'growth.md'}\nfigure  {out / 'growth.png'}")
 
 
 @click.command(cls=NutCommand)

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ class Timing:
         frames_per_s: Frames a second over the timed ones, one after the other.
         mixed_p50_ms: Median over pictures that all have other sizes, each judged once.
         peak_mb: Peak resident memory of the process, in MB of 10^6 bytes; 0 where the system does not tell.
+        streams_per_s: Frames a second with as many streams as threads, one thread each; None where that is not
+            measured: for one thread, PyTorch and anomalib's graphs.
     """
 
     engine: str
@@ -86,6 +89,7 @@ class Timing:
     frames_per_s: float
     mixed_p50_ms: float
     peak_mb: float
+    streams_per_s: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
@@ -211,7 +215,26 @@ def run_job(job: Job) -> Timing:
         frames_per_s=1e3 * len(steady) / sum(steady),
         mixed_p50_ms=float(np.median(mixed)),
         peak_mb=peak / 1e6,
+        streams_per_s=_streams_per_s(job, frame),
     )
+
+
+def _streams_per_s(job: Job, frame: NDArray[np.uint8]) -> float | None:
+    """Return the frames a second of an engine of ours with as many streams as threads."""
+    from nut_runtime.engines import ENGINES, load_engine
+
+    if job.engine not in ENGINES or job.threads == 1:
+        return None
+    from nut_runtime.bundle import open_bundle
+
+    streams = job.threads
+    engine = load_engine(open_bundle(job.model), job.engine, threads=job.threads, streams=streams)
+    frames = [frame] * max(job.repeats, streams)
+    with ThreadPoolExecutor(streams) as pool:
+        list(pool.map(engine.infer, frames[: max(job.warm_up, streams)]))
+        started = time.perf_counter()
+        list(pool.map(engine.infer, frames))
+        return len(frames) / (time.perf_counter() - started)
 
 
 def _timed(judge: Judge, frame: NDArray[np.uint8]) -> float:

@@ -22,6 +22,7 @@ COLUMNS = (
     "p95 ms",
     "p99 ms",
     "frames/s",
+    "frames/s, streams",
     "faster",
     "mixed sizes p50 ms",
     "load s",
@@ -66,6 +67,7 @@ def bench_rows(bench: Bench) -> list[list[str]]:
                 f"{timing.p95_ms:.1f}",
                 f"{timing.p99_ms:.1f}",
                 f"{timing.frames_per_s:.1f}",
+                "-" if timing.streams_per_s is None else f"{timing.streams_per_s:.1f}",
                 f"{slowest / timing.p50_ms:.1f}x",
                 f"{timing.mixed_p50_ms:.1f}",
                 f"{timing.load_s:.1f}",
@@ -106,7 +108,8 @@ def bench_markdown(bench: Bench) -> str:
     lines += textwrap.wrap(
         f"- Latency is from a decoded frame in memory to all five outputs in memory, one {width}x{height} frame after "
         f"the other, {bench.config.repeats} of them after {bench.config.warm_up} to warm up; no disk, no camera. "
-        "Mixed sizes: every picture once, each of its own size.",
+        "Mixed sizes: every picture once, each of its own size. Streams: as many frames at a time as there are "
+        "threads, one thread each.",
         **_WRAP,
     )
     lines += textwrap.wrap(

@@ -7,8 +7,11 @@ import click
 
 from nut_dataset.progress import progress_bars
 from nut_export.compat import COMPAT
+from nut_export.from_checkpoint.cli import choose_source, say_of_checkpoint
 from nut_export.ovms import LAYOUTS
+from nut_runtime.atomic import check_output_folder
 from nut_runtime.cli_errors import NutCommand
+from nut_runtime.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from nut_export.export import Exported
@@ -17,7 +20,7 @@ __all__ = ["export"]
 
 
 @click.command(cls=NutCommand)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -70,9 +73,21 @@ __all__ = ["export"]
     type=click.Path(path_type=Path),
     help="Sign the bundle with this private key (nut bundle keygen makes one).",
 )
+@click.option(
+    "--from-checkpoint",
+    "checkpoint",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A .ckpt that anomalib alone trained, in place of RUN; needs --dataset.",
+)
+@click.option(
+    "--image-size",
+    metavar="SIZE",
+    help="One side, or HEIGHTxWIDTH, in pixels; for checkpoints of anomalib before 2.7, which do not say.",
+)
 @click.option("--force", is_flag=True, help="Replace BUNDLE if it exists, and write it even if the proof fails.")
 def export(
-    run: Path,
+    run: Path | None,
     out: Path,
     dataset: Path | None,
     name: str | None,
@@ -84,6 +99,8 @@ def export(
     compat: tuple[str, ...],
     layout: str | None,
     sign_with: Path | None,
+    checkpoint: Path | None,
+    image_size: str | None,
     force: bool,
 ) -> None:
     """Export a trained RUN as a bundle for the edge, and prove that no verdict changed.
@@ -97,6 +114,7 @@ def export(
     nut export run -o bundle --name m8-nut --dataset other-nuts
     nut export run -o bundle --compat anomalib --compat model-api --layout ovms
     nut export run -o bundle --sign plant.pem
+    nut export --from-checkpoint model.ckpt --dataset nuts -o bundle
     """
     from nut_train.quiet import hush_libraries
 
@@ -105,7 +123,6 @@ def export(
     from nut_export.fast import FastConfig
     from nut_export.passphrase import ask_passphrase
     from nut_export.signing import load_signing_key
-    from nut_train.run import open_run
 
     config = ExportConfig(
         name=name,
@@ -118,9 +135,11 @@ def export(
         fast=FastConfig(components=components, candidates=candidates),
     )
     key = None if sign_with is None else load_signing_key(sign_with, ask_passphrase)  # before the long work
+    check_output_folder(out, marker=MANIFEST, overwrite=force)  # before a large checkpoint is read
+    source = choose_source(run, checkpoint, dataset, image_size)
     with progress_bars() as progress:
         exported = export_bundle(
-            open_run(run),
+            source,
             out,
             config,
             dataset_root=dataset,
@@ -128,17 +147,22 @@ def export(
             overwrite=force,
             progress=progress,
         )
-    _print_export(exported)
+    _print_export(exported, precision)
+    say_of_checkpoint(exported.bundle.manifest)
     if key is not None:
         click.echo(f"signed  by {key.fingerprint}")
     click.echo(f"bundle  {out}\nproof   {out / 'parity.html'}\nnext    nut-runtime --model {out} PICTURES")
 
 
-def _print_export(exported: "Exported") -> None:
+def _print_export(exported: "Exported", wanted: str) -> None:
     """Say what was chosen and how the proof came out."""
     from nut_export.parity import failure
 
     width = max(map(len, exported.parity)) + 1
+    if wanted == "cascade" and not exported.fast:
+        click.echo(
+            "note: with this bank no fast model beats the exact one on this machine; the bundle is fp32", err=True
+        )
     for engine, chosen in exported.fast.items():
         click.echo(f"{engine:<{width}}{chosen.describe()}")
     for parity in exported.parity.values():

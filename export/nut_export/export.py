@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from nut_dataset.layout import Dataset, fingerprint
 from nut_dataset.progress import Progress, no_progress
+from nut_export.cascade import FAST_FOLDER, choose_cascade
 from nut_export.compat import COMPAT, write_compat
 from nut_export.compat_engine import CompatEngine
 from nut_export.fast import FastConfig, FastModel, build_fast, pixels_of, search_recall
 from nut_export.golden import choose_golden, selftest_tolerances, write_golden
-from nut_export.graph import assemble, prepare
-from nut_export.guard import with_guard
+from nut_export.graph import Parts, assemble, prepare
 from nut_export.ovms import LAYOUTS, write_ovms
 from nut_export.parity import TOLERANCES, Parity, check_parity, compare, measure
 from nut_export.parity_report import write_parity_report
 from nut_export.proof_pictures import find_pictures
 from nut_export.signing import SigningKey, sign_manifest
-from nut_export.writers import ONNX_FILE, model_info, write_models
+from nut_export.writers import ONNX_FILE, OPENVINO_FILE, model_info, write_model
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, file_entry, open_bundle
 from nut_runtime.contract import INPUT, OUTPUTS
 from nut_runtime.engines import ENGINES, load_engine
-from nut_runtime.engines.base import PRECISIONS
+from nut_runtime.engines.base import PRECISIONS, Engine
 from nut_runtime.errors import InputError
-from nut_runtime.manifest import MANIFEST, Cascade, Manifest
+from nut_runtime.manifest import MANIFEST, GoldenFrame, Manifest
 from nut_runtime.pictures import read_picture
 from nut_train.predict import Prediction, predict
 from nut_train.run import Run, package_versions
@@ -37,10 +37,9 @@ from nut_train.run import Run, package_versions
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["FAST_FOLDER", "ExportConfig", "Exported", "export_bundle"]
+__all__ = ["ExportConfig", "Exported", "export_bundle"]
 
-FAST_FOLDER = "fast"
-"""Where a cascade keeps its fast model, beside the exact one."""
+_HASHED = (ONNX_FILE, OPENVINO_FILE, f"{OPENVINO_FILE.removesuffix('.xml')}.bin")  # what makes a model another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,76 +137,49 @@ def export_bundle(
         pictures = find_pictures(run, dataset_root, config.pictures)
         dataset, paths = pictures.dataset, pictures.proof
         model = run.load()
+        predictions = _reference(model, paths, progress)
+        run = run.settled(predictions)
         progress("building the graph", 0, 1)
         parts = prepare(model, run.backbone, size=run.config.image_size, point=run.point)
         progress("building the graph", 1, 1)
         facts = _facts(run, dataset, config, grid=parts.grid)
-        fast: Mapping[str, FastModel] = {}
+        options: Mapping[str, tuple[FastModel, ...]] = {}
         if config.precision != "fp32":
-            fast = build_fast(
+            options = build_fast(
                 parts,
                 [pixels_of(model, read_picture(path)) for path in pictures.training],
                 [pixels_of(model, read_picture(path)) for path in pictures.others],
                 config.fast,
-                engines=tuple(ENGINES),
+                engines=sorted(ENGINES),
                 progress=progress,
             )
-            facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
         info = model_info(run.point, facts)
-        cascade = None
-        if config.precision == "int8":
-            models = write_models({engine: one.model for engine, one in fast.items()}, folder, info)
-        else:
-            models = write_models(dict.fromkeys(ENGINES, assemble(parts)), folder, info)
-        if config.precision == "cascade":
-            (folder / FAST_FOLDER).mkdir()
-            written = write_models({engine: one.model for engine, one in fast.items()}, folder / FAST_FOLDER, info)
-            files = {engine: f"{FAST_FOLDER}/{file}" for engine, file in written.items()}
-            cascade = Cascade(models=files, guard=dict.fromkeys(files, 1.0))
+        models, fast = _write_models(folder, parts, options, config, facts, info)
         variants = write_compat(folder / models["openvino"], config.compat)
         if config.layout is not None:
             write_ovms(folder / models["openvino"], facts["name"])
 
-        predictions = _reference(model, paths, progress)
         golden = write_golden(model, choose_golden(predictions), folder)
-        draft = Manifest(
-            bundle_id=_bundle_id(facts["name"], folder, run),
-            name=facts["name"],
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            precision=config.precision,
-            input_height_px=run.config.image_height_px,
-            input_width_px=run.config.image_width_px,
-            point=run.point,
-            model_point=run.point,
-            files={},
-            models=models,
-            golden=golden,
-            tolerances={},
-            parity={},
-            provenance=facts,
-            cascade=cascade,
-        )
-        if cascade is not None:
-            guarded = with_guard(Bundle(folder=folder, manifest=draft), cascade, pictures.others, progress)
-            draft = replace(draft, cascade=guarded)
+        draft = _draft(run, facts, models, golden, folder, is_int8=config.precision == "int8")
+        if config.precision == "cascade":
+            found = choose_cascade(Bundle(folder=folder, manifest=draft), options, info, pictures.others, progress)
+        else:
+            found = None
+        if found is not None:
+            fast = found.fast
+            facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
+            draft = replace(
+                draft,
+                bundle_id=_bundle_id(facts["name"], folder, run),
+                precision="cascade",
+                cascade=found.cascade,
+                provenance=facts,
+            )
         bundle = Bundle(folder=folder, manifest=draft)
         engines = {name: load_engine(bundle, name) for name in models}
         judges = engines | {judge.name: judge for judge in (CompatEngine(variants[name], name) for name in variants)}
-        # A variant is cut from the main model, which in a cascade is the exact one.
-        of_variants = "fp32" if config.precision == "cascade" else config.precision
-        parities = {
-            name: compare(
-                predictions,
-                measure(engine, predictions, progress),
-                engine=name,
-                engine_version=engine.version,
-                precision=config.precision if name in engines else of_variants,
-                dataset=dataset,
-                threshold=run.point.image.threshold,
-                recall=search_recall(engine, parts.bank, paths) if name in fast else None,
-            )
-            for name, engine in judges.items()
-        }
+        coarse = {name for name, one in fast.items() if one.plan is not None}
+        parities = _prove(judges, draft, predictions, parts, coarse, dataset, progress)
         write_json(folder / "parity.json", {name: parity.to_json() for name, parity in parities.items()})
         write_parity_report(folder / "parity.html", draft, parities, tolerance)
         if not config.is_forced:
@@ -240,10 +212,89 @@ def _reference(model: "Patchcore", paths: Sequence[Path], progress: Progress) ->
     return predictions
 
 
+def _write_models(
+    folder: Path,
+    parts: Parts,
+    options: Mapping[str, Sequence[FastModel]],
+    config: ExportConfig,
+    facts: dict[str, Any],
+    info: Mapping[str, str],
+) -> tuple[dict[str, str], Mapping[str, FastModel]]:
+    """Write the bundle's main models, the int8 ones or the exact one; return their files and the fast ones in them."""
+    if config.precision != "int8":
+        exact = assemble(parts)
+        return {engine: write_model(engine, exact, folder, info) for engine in sorted(ENGINES)}, {}
+    fast = {engine: choices[0] for engine, choices in options.items()}
+    facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
+    return {engine: write_model(engine, one.model, folder, info) for engine, one in fast.items()}, fast
+
+
+def _draft(
+    run: Run,
+    facts: Mapping[str, Any],
+    models: Mapping[str, str],
+    golden: tuple[GoldenFrame, ...],
+    folder: Path,
+    *,
+    is_int8: bool,
+) -> Manifest:
+    """Return the manifest before the proof."""
+    return Manifest(
+        bundle_id=_bundle_id(facts["name"], folder, run),
+        name=facts["name"],
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        precision="int8" if is_int8 else "fp32",
+        input_height_px=run.config.image_height_px,
+        input_width_px=run.config.image_width_px,
+        point=run.point,
+        model_point=run.point,
+        files={},
+        models=models,
+        golden=golden,
+        tolerances={},
+        parity={},
+        provenance=facts,
+    )
+
+
+def _prove(
+    judges: Mapping[str, Engine],
+    manifest: Manifest,
+    predictions: Sequence[Prediction],
+    parts: Parts,
+    coarse: Collection[str],
+    dataset: Dataset,
+    progress: Progress,
+) -> dict[str, Parity]:
+    """Hold every engine and variant against the reference; measure the recall of those whose search is coarse."""
+    paths = [prediction.path for prediction in predictions]
+    return {
+        name: compare(
+            predictions,
+            measure(judge, predictions, progress),
+            engine=name,
+            engine_version=judge.version,
+            precision=_precision(name, manifest),
+            dataset=dataset,
+            threshold=manifest.point.image.threshold,
+            recall=search_recall(judge, parts.bank, paths) if name in coarse else None,
+        )
+        for name, judge in judges.items()
+    }
+
+
+def _precision(name: str, manifest: Manifest) -> str:
+    """Return what the proof holds a model to: in a cascade, one without a fast model in front is exact."""
+    if manifest.cascade is None:
+        return manifest.precision
+    return "cascade" if name in manifest.cascade.models else "fp32"
+
+
 def _bundle_id(name: str, folder: Path, run: Run) -> str:
     """Name these very models and this operating point: the part's name and a digest of both."""
     content = hashlib.sha256()
-    for path in sorted(folder.rglob(ONNX_FILE)):
+    files = (place / name for place in (folder, folder / FAST_FOLDER) for name in _HASHED)
+    for path in filter(Path.is_file, files):
         content.update(path.read_bytes())
     content.update(json.dumps(run.point.to_json(), sort_keys=True).encode())
     return f"{name}-{content.hexdigest()[:12]}"
@@ -252,7 +303,7 @@ def _bundle_id(name: str, folder: Path, run: Run) -> str:
 def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int, int]) -> dict[str, Any]:
     """Return where the model came from, for the manifest and for the model files themselves."""
     record = run.record
-    name = config.name or Path(record["dataset"]["path"]).name
+    name = config.name or Path(record["dataset"]["path"] or dataset.root.resolve()).name
     evaluation = record.get("evaluation") or {}
     return {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "part",
@@ -267,9 +318,11 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
         "calibration": {
             key: record["calibration"][key]
             for key in ("false_reject_rate", "held_out", "smallest_rate", "is_supported")
+            if key in record["calibration"]  # a checkpoint states none of them
         },
         "evaluation": {key: evaluation.get(key) for key in ("image", "pixel")},
         "input": {INPUT: "uint8 [1, H, W, 3], BGR, any H and W"},
         "outputs": dict(OUTPUTS),
         "versions": package_versions("onnx", "openvino", "onnxruntime"),
+        **{key: record[key] for key in ("checkpoint",) if key in record},
     }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nut_dataset.progress import Progress, no_progress
 from nut_export.coarse import prepare_coarse
 from nut_export.graph import Parts, assemble
-from nut_export.plan import SearchPlan, choose_plan, group_bank, measure_recall
+from nut_export.plan import GroupedBank, SearchPlan, choose_plan, group_bank, measure_recall
 from nut_export.proof_pictures import thinned
 from nut_export.quantise import QuantisedFeatures, embeddings, has_depthwise, quantise_features
 from nut_export.search import SearchBank
@@ -26,7 +26,7 @@ from nut_train.predict import picture_tensor
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["FEATURE_ERROR", "FastConfig", "FastModel", "build_fast", "pixels_of", "search_recall"]
+__all__ = ["FEATURE_ERROR", "FastConfig", "FastModel", "build_fast", "pixels_of", "plan_fast", "search_recall"]
 
 FEATURE_ERROR = 0.08
 """Error of int8 embeddings, as a share of their spread, up to which layers are quantised.
@@ -75,6 +75,11 @@ class FastModel:
             "features": None if self.features is None else self.features.to_json(),
         }
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing in it is fast: it is the exact graph."""
+        return self.plan is None and self.features is None
+
     def describe(self) -> str:
         """Say in one line what was chosen."""
         if self.features is None:
@@ -98,8 +103,11 @@ def build_fast(
     *,
     engines: Sequence[str],
     progress: Progress = no_progress,
-) -> Mapping[str, FastModel]:
-    """Build the fast model for each engine.
+) -> Mapping[str, tuple[FastModel, ...]]:
+    """Build fast models for each engine: one with an int8 backbone, and one with the float backbone.
+
+    The former is faster, the latter only ranks candidates otherwise than the exact model, so that its scores hardly
+    differ. Where an engine is slower with int8 convolutions, the float backbone's is the only one.
 
     Args:
         parts: From `graph.prepare`.
@@ -116,19 +124,48 @@ def build_fast(
     quantised = quantise_features(parts.features, training, error=config.feature_error, progress=progress)
     grouped = group_bank(parts.bank)
     places = np.unique(np.linspace(0, len(others) - 1, min(_PLANNED_PICTURES, len(others))).round().astype(int))
+    chosen = [others[place] for place in places]
     built = {}
     for done, engine in enumerate(engines):
         progress("planning the search", done, len(engines))
         # Depthwise convolutions are slower in int8 than in float32 there.
-        features = None if engine == "onnxruntime" and has_depthwise(parts.features) else quantised
-        chosen = parts.features if features is None else features.model
-        patches = np.concatenate(embeddings(chosen, [others[place] for place in places]))
-        plan = choose_plan(grouped, patches, engine=engine, components=config.components, candidates=config.candidates)
-        coarse = None if plan is None else prepare_coarse(grouped, plan, patches)
-        model = assemble(parts, engine=engine, features=chosen, coarse=coarse)
-        built[engine] = FastModel(model=model, plan=plan, features=features)
+        backbones = [None] if engine == "onnxruntime" and has_depthwise(parts.features) else [quantised, None]
+        built[engine] = tuple(
+            plan_fast(parts, grouped, features, chosen, engine=engine, config=config) for features in backbones
+        )
     progress("planning the search", len(engines), len(engines))
     return built
+
+
+def plan_fast(
+    parts: Parts,
+    grouped: GroupedBank,
+    features: QuantisedFeatures | None,
+    pixels: Sequence[NDArray[np.float32]],
+    *,
+    engine: str,
+    config: FastConfig | None = None,
+) -> FastModel:
+    """Plan the search on embeddings as a backbone gives them, and put the graph together.
+
+    Args:
+        parts: From `graph.prepare`.
+        grouped: Its bank in groups.
+        features: The quantised backbone; None is the float one.
+        pixels: Pictures that are not in the bank, as the backbone takes them.
+        engine: The engine to build for.
+        config: What is fixed; None chooses everything.
+
+    Raises:
+        InputError: If what was fixed cannot hold the recall.
+    """
+    config = config or FastConfig()
+    backbone = parts.features if features is None else features.model
+    patches = np.concatenate(embeddings(backbone, pixels))
+    plan = choose_plan(grouped, patches, engine=engine, components=config.components, candidates=config.candidates)
+    coarse = None if plan is None else prepare_coarse(grouped, plan, patches)
+    model = assemble(parts, engine=engine, features=backbone, coarse=coarse)
+    return FastModel(model=model, plan=plan, features=features)
 
 
 def pixels_of(model: "Patchcore", frame: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -4,8 +4,9 @@ Both models judge held-out good pictures and perturbed copies of them - lighter,
 so that scores below, at and above the threshold are among them. The band is twice the largest difference.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,15 @@ from numpy.typing import NDArray
 
 from nut_dataset.progress import Progress, no_progress
 from nut_export.proof_pictures import thinned
-from nut_runtime.bundle import Bundle
-from nut_runtime.engines import load_engine
 from nut_runtime.engines.base import Engine
-from nut_runtime.engines.cascade import CascadeEngine
-from nut_runtime.manifest import Cascade
 from nut_runtime.pictures import read_picture
 
-__all__ = ["PERTURBATIONS", "SAFETY_FACTOR", "guard_band", "with_guard"]
+__all__ = ["AS_IT_IS", "PERTURBATIONS", "SAFETY_FACTOR", "Guard", "guard_band"]
 
 SAFETY_FACTOR = 2.0
 """Times the largest difference seen: a frame outside the band would have to differ by twice as much as any of them."""
 
+AS_IT_IS = "as it is"
 _MOST_PICTURES = 50
 _LEAST_SHARE = 1e-5  # of the threshold; float32 alone differs by 1e-6
 
@@ -61,7 +59,7 @@ def _soiled(frame: Frame) -> Frame:
 
 
 PERTURBATIONS: Mapping[str, Callable[[Frame], Frame]] = {
-    "as it is": lambda frame: frame,
+    AS_IT_IS: lambda frame: frame,
     "10% darker": _scaled(0.9),
     "10% lighter": _scaled(1.1),
     "noise of 6 levels": _noisy,
@@ -72,9 +70,39 @@ PERTURBATIONS: Mapping[str, Callable[[Frame], Frame]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """A guard band and how it was found.
+
+    Attributes:
+        width: Half the width of the band, in raw score.
+        pictures: Good pictures outside the bank that were judged.
+        largest_difference: Largest |fast - exact| in raw score, by perturbation.
+        within: Share of the pictures, as they are, whose score lies in the band: these are judged twice.
+        fast_ms: Median time of the fast model.
+        exact_ms: Median time of the exact one.
+    """
+
+    width: float
+    pictures: int
+    largest_difference: Mapping[str, float]
+    within: float
+    fast_ms: float
+    exact_ms: float
+
+    @property
+    def expected_ms(self) -> float:
+        """What a good part takes on average in the cascade."""
+        return self.fast_ms + self.within * self.exact_ms
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a manifest keeps."""
+        return asdict(self) | {"expected_ms": self.expected_ms, "safety_factor": SAFETY_FACTOR}
+
+
 def guard_band(
     fast: Engine, exact: Engine, pictures: Sequence[Path], *, threshold: float, progress: Progress = no_progress
-) -> tuple[float, dict[str, Any]]:
+) -> Guard:
     """Measure the band.
 
     Args:
@@ -83,47 +111,29 @@ def guard_band(
         pictures: Good pictures that are not in the bank, at least one; 50 are used at most, evenly.
         threshold: The raw threshold, which the band is at least a share of.
         progress: Told of each picture.
-
-    Returns:
-        Half the width of the band in raw score, and how it was found.
     """
     chosen = thinned(pictures, _MOST_PICTURES)
     worst = dict.fromkeys(PERTURBATIONS, 0.0)
-    scores = []
+    scores, times = [], []
     for done, path in enumerate(chosen, start=1):
         frame = read_picture(path)
         for name, perturb in PERTURBATIONS.items():
             seen = perturb(frame)
+            started = time.perf_counter()
             score = fast.infer(seen).raw_score
+            between = time.perf_counter()
             worst[name] = max(worst[name], abs(score - exact.infer(seen).raw_score))
-            scores.append(score)
+            times.append((between - started, time.perf_counter() - between))
+            if name == AS_IT_IS:
+                scores.append(score)
         progress(f"guard band of {fast.name}", done, len(chosen))
-    largest = max(worst.values())
-    width = max(SAFETY_FACTOR * largest, _LEAST_SHARE * threshold)
-    within = int((np.abs(np.array(scores) - threshold) <= width).sum())
-    return width, {
-        "pictures": len(chosen),
-        "frames": len(scores),
-        "largest_difference": worst,
-        "safety_factor": SAFETY_FACTOR,
-        "frames_within": within,
-    }
-
-
-def with_guard(bundle: Bundle, cascade: Cascade, pictures: Sequence[Path], progress: Progress = no_progress) -> Cascade:
-    """Return a bundle's cascade with its guard bands, measured in each engine.
-
-    Args:
-        bundle: A bundle whose bands are not known yet.
-        cascade: Its cascade.
-        pictures: Good pictures that are not in the bank.
-        progress: Told of each picture.
-    """
-    threshold = bundle.manifest.point.image.threshold
-    guard, found = {}, {}
-    for name in cascade.models:
-        pair = load_engine(bundle, name)
-        if not isinstance(pair, CascadeEngine):
-            raise TypeError(f"{name} has no fast model")
-        guard[name], found[name] = guard_band(pair.fast, pair.exact, pictures, threshold=threshold, progress=progress)
-    return replace(cascade, guard=guard, found=found)
+    width = max(SAFETY_FACTOR * max(worst.values()), _LEAST_SHARE * threshold)
+    fast_s, exact_s = np.median(times, axis=0)
+    return Guard(
+        width=width,
+        pictures=len(chosen),
+        largest_difference=worst,
+        within=float(np.mean(np.abs(np.array(scores) - threshold) <= width)),
+        fast_ms=float(fast_s * 1e3),
+        exact_ms=float(exact_s * 1e3),
+    )

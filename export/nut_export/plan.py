@@ -35,7 +35,8 @@ _COMPONENTS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 _GROUPS = 64  # groups to have at least: each gives one candidate, and up to 32 are chosen from them
 _LEAST_GROUP, _LARGEST_GROUP = 16, 512
 _LEAF_ROWS = 64
-_SAMPLED = 4096  # patches that a plan is tried on
+_SAMPLED = 4096  # patches that a plan is tried on, at most
+_LARGEST_TRIAL = 4e8  # distances computed to try a plan: 1.6 GB
 # In multiplications of one float32 component, from timings of both engines on two data sets (docs/performance.md):
 # what an int8 multiplication takes, what selecting each group's best takes a row, and what a patch takes besides.
 _INT8_COST, _RERANK_COST = 0.25, 35.0
@@ -145,7 +146,8 @@ def choose_plan(
         raise InputError(f"{components} components, expected 1 to {width}, the width of a patch")
     if candidates is not None and not 1 <= candidates <= grouped.groups:
         raise InputError(f"{candidates} candidates, expected 1 to {grouped.groups} for this bank")
-    places = np.random.default_rng(0).permutation(len(patches))[:_SAMPLED]
+    count = min(_SAMPLED, int(_LARGEST_TRIAL // rows))
+    places = np.random.default_rng(0).permutation(len(patches))[:count]
     centred: NDArray[np.float32] = patches[places] - grouped.bank.mean
     truth = grouped.half_norms - centred @ grouped.bank.rows.T  # (N, rows)
     is_free = components is None and candidates is None

@@ -40,7 +40,7 @@ def find_pictures(run: Run, root: Path | None, limit: int) -> ProofPictures:
         limit: Pictures of the proof at most, evenly over all.
 
     Raises:
-        InputError: If the run's own data set is gone and none was given.
+        InputError: If none was given and the run's own is gone or not known.
     """
     dataset = _dataset(run, root)
     held_out = set(run.record.get("split", {}).get("held_out", ()))
@@ -64,7 +64,9 @@ def thinned(paths: Sequence[Path], limit: int) -> list[Path]:
 def _dataset(run: Run, root: Path | None) -> Dataset:
     if root is not None:
         return open_dataset(root)
-    trained = Path(run.record["dataset"]["path"])
-    if not trained.is_dir():
+    trained = run.record["dataset"]["path"]
+    if trained is None:
+        raise InputError("a checkpoint does not say where its pictures lie; give a data set with --dataset")
+    if not Path(trained).is_dir():
         raise InputError(f"{trained}, which the run was trained on, is not there; give a data set with --dataset")
-    return open_dataset(trained)
+    return open_dataset(Path(trained))

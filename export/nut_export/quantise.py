@@ -1,8 +1,9 @@
 """The backbone in int8, by NNCF's post-training quantisation on training pictures.
 
-Only convolutions are quantised: they are where the time goes. Quantised additions and poolings were measured to cost
-OpenVINO's lite0 two thirds of its features' accuracy. A layer that does not survive stays in float32: where the whole
-backbone is off by more than is asked, each convolution is tried alone, and the worst are left out until it holds.
+Everything is quantised where the embeddings survive it, as those of ResNets do. Where they do not, only the
+convolutions are: quantised additions and poolings were measured to cost OpenVINO's lite0 two thirds of its features'
+accuracy. And where that is still off by more than is asked, each convolution is tried alone, and the worst stay in
+float32 until it holds.
 
 The weights' range is halved (NNCF's overflow fix), so that the sums of pairs of products fit the 16 bits in which CPUs
 without VNNI add them: the same file is right on them too.
@@ -40,6 +41,7 @@ class QuantisedFeatures:
     Attributes:
         model: The ONNX model, with QuantizeLinear and DequantizeLinear around its convolutions.
         error: How far its embeddings are off, as a share of their spread (root mean square).
+        scope: `everything`, or `convolutions` alone.
         float_layers: Convolutions left in float32.
         layers: How many convolutions there are.
         pictures: Pictures it was calibrated with.
@@ -47,6 +49,7 @@ class QuantisedFeatures:
 
     model: onnx.ModelProto
     error: float
+    scope: str
     float_layers: tuple[str, ...]
     layers: int
     pictures: int
@@ -98,10 +101,16 @@ def quantise_features(
         return _error(embeddings(model, tested), truth)
 
     convolutions = [node.name for node in features.graph.node if node.op_type == "Conv"]
+    others = [node.name for node in features.graph.node if node.op_type != "Conv"]
     kept: list[str] = []
     progress("quantising", 0, 1 + len(convolutions))
-    model = _quantise(features, chosen, kept)
+    model = _quantise(features, chosen, [])
     found = error_of(model)
+    scope = "everything"
+    if found > error:
+        scope = "convolutions"
+        model = _quantise(features, chosen, others)
+        found = error_of(model)
     if found > error:
         alone = {}
         for done, name in enumerate(convolutions, start=1):
@@ -113,14 +122,19 @@ def quantise_features(
             # errors of single layers add up like independent noise, roughly
             while len(kept) < len(convolutions) and _together(alone, kept) > budget:
                 kept.append(worst_first[len(kept)])
-            model = _quantise(features, chosen, kept)
+            model = _quantise(features, chosen, [*others, *kept])
             found = error_of(model)
             if found <= error:
                 break
             budget *= 0.75 * error / found
     progress("quantising", 1 + len(convolutions), 1 + len(convolutions))
     return QuantisedFeatures(
-        model=model, error=found, float_layers=tuple(kept), layers=len(convolutions), pictures=len(chosen)
+        model=model,
+        error=found,
+        scope=scope,
+        float_layers=tuple(kept),
+        layers=len(convolutions),
+        pictures=len(chosen),
     )
 
 
@@ -141,8 +155,10 @@ def embeddings(features: onnx.ModelProto, pixels: Sequence[NDArray[np.float32]])
     return [np.array(request.infer({name: picture})[0]) for picture in pixels]
 
 
-def _quantise(features: onnx.ModelProto, pixels: Sequence[NDArray[np.float32]], kept: Sequence[str]) -> onnx.ModelProto:
-    """Quantise all convolutions but those in `kept`."""
+def _quantise(
+    features: onnx.ModelProto, pixels: Sequence[NDArray[np.float32]], ignored: Sequence[str]
+) -> onnx.ModelProto:
+    """Quantise all nodes but the ignored ones."""
     # it shows bars of its own on standard output
     with hidden_telemetry(), contextlib.redirect_stdout(io.StringIO()):
         import nncf
@@ -150,13 +166,12 @@ def _quantise(features: onnx.ModelProto, pixels: Sequence[NDArray[np.float32]], 
 
         nncf.set_log_level(logging.ERROR)
         name = features.graph.input[0].name
-        others = [node.name for node in features.graph.node if node.op_type != "Conv"]
         quantised: onnx.ModelProto = nncf.quantize(
             features,
             nncf.Dataset(list(pixels), lambda picture: {name: picture}),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(pixels),
-            ignored_scope=nncf.IgnoredScope(names=[*others, *kept]),
+            ignored_scope=nncf.IgnoredScope(names=list(ignored)),
             advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
         )
     return quantised

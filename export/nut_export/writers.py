@@ -11,7 +11,7 @@ import onnx
 from nut_runtime.engines.import_openvino import import_openvino
 from nut_runtime.scoring import OperatingPoint
 
-__all__ = ["ONNX_FILE", "OPENVINO_FILE", "model_info", "write_models"]
+__all__ = ["ONNX_FILE", "OPENVINO_FILE", "model_info", "write_model"]
 
 ONNX_FILE = "model.onnx"
 OPENVINO_FILE = "model.xml"
@@ -35,37 +35,33 @@ def model_info(point: OperatingPoint, facts: Mapping[str, Any]) -> dict[str, str
     }
 
 
-def write_models(models: Mapping[str, onnx.ModelProto], folder: Path, info: Mapping[str, str]) -> dict[str, str]:
-    """Write the graph as ONNX, and as OpenVINO IR in float32 where it is not in int8.
+def write_model(engine: str, model: onnx.ModelProto, folder: Path, info: Mapping[str, str]) -> str:
+    """Write the graph in the format of an engine; as OpenVINO IR in float32 where it is not in int8.
 
     Args:
-        models: The deployment graph for each engine, one and the same or each its own; `info` is added to its metadata.
+        engine: `onnxruntime` or `openvino`.
+        model: The deployment graph; `info` is added to its metadata.
         folder: An existing folder.
         info: From `model_info`.
 
     Returns:
-        The model file of each engine, by engine name.
+        The name of the file.
     """
-    for model in models.values():
-        del model.metadata_props[:]
-        for key, value in info.items():
-            model.metadata_props.add(key=f"model_info {key}", value=value)
-    onnx.save(models["onnxruntime"], str(folder / ONNX_FILE))
-    if models["openvino"] is models["onnxruntime"]:
-        _write_ir(folder / ONNX_FILE, folder / OPENVINO_FILE, info)
-    else:
-        with tempfile.TemporaryDirectory(dir=folder) as place:
-            source = Path(place) / ONNX_FILE
-            onnx.save(models["openvino"], str(source))
-            _write_ir(source, folder / OPENVINO_FILE, info)
-    return {"onnxruntime": ONNX_FILE, "openvino": OPENVINO_FILE}
-
-
-def _write_ir(source: Path, target: Path, info: Mapping[str, str]) -> None:
-    openvino = import_openvino()
-    # read_model, not convert_model: the latter folds constants, and the file may hold the bank twice
-    converted = openvino.Core().read_model(str(source))
+    del model.metadata_props[:]
     for key, value in info.items():
-        converted.set_rt_info(value, ["model_info", key])
-    # compress_to_fp16 is on by default and would move every score
-    openvino.save_model(converted, str(target), compress_to_fp16=False)
+        model.metadata_props.add(key=f"model_info {key}", value=value)
+    if engine == "onnxruntime":
+        onnx.save(model, str(folder / ONNX_FILE))
+        return ONNX_FILE
+    openvino = import_openvino()
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        source = Path(place) / ONNX_FILE
+        onnx.save(model, str(source))
+        # read_model, not convert_model: the latter folds constants, and the file may hold the bank twice
+        converted = openvino.Core().read_model(str(source))
+        for key, value in info.items():
+            converted.set_rt_info(value, ["model_info", key])
+        # compress_to_fp16 is on by default and would move every score
+        openvino.save_model(converted, str(folder / OPENVINO_FILE), compress_to_fp16=False)
+        del converted  # it maps the source
+    return OPENVINO_FILE

@@ -120,6 +120,14 @@ def main() -> None:
     show_default=True,
     help="Which parts' overlays to save, with --save-dir.",
 )
+@click.option(
+    "--streams",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Judge N frames at a time: more parts a second, each of them later.",
+)
 @click.option("--fail-on-defect", is_flag=True, help="Exit with code 3 when a part was defective.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
 @click.option("--strict", is_flag=True, help="Run the self-test first and refuse to judge if it fails.")
@@ -136,6 +144,7 @@ def run(
     output: str | None,
     save_dir: Path | None,
     save: str,
+    streams: int,
     fail_on_defect: bool,
     limit: int | None,
     strict: bool,
@@ -155,7 +164,7 @@ def run(
     if (camera is None) == (not files):
         raise click.UsageError("name pictures, folders or videos to judge, or a camera with --camera N, not both")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped ends as with Ctrl-C
-    inspector = Inspector(open_bundle(model, verify_key=verify_key), engine=engine, threads=threads)
+    inspector = Inspector(open_bundle(model, verify_key=verify_key), engine=engine, threads=threads, streams=streams)
     if strict:
         _refuse_drift(inspector)
     with ExitStack() as stack:
@@ -166,7 +175,14 @@ def run(
             stack.callback(records.close)
         overlays = OverlaySink(save_dir, SavePolicy(save)) if save_dir is not None else None
         summary = _run_with_progress(
-            source, inspector, records, overlays, limit=limit, quiet=quiet, shows_verdicts=output != "-"
+            source,
+            inspector,
+            records,
+            overlays,
+            limit=limit,
+            streams=streams,
+            quiet=quiet,
+            shows_verdicts=output != "-",
         )
     if not quiet:
         _print_summary(summary, inspector)
@@ -180,6 +196,7 @@ def _run_with_progress(
     overlays: OverlaySink | None,
     *,
     limit: int | None,
+    streams: int,
     quiet: bool,
     shows_verdicts: bool,
 ) -> Summary:
@@ -227,6 +244,7 @@ def _run_with_progress(
             records=records,
             overlays=overlays,
             limit=limit,
+            streams=streams,
             on_part=on_part,
             on_failure=on_failure,
         )
@@ -316,11 +334,16 @@ def info(model: Path, verify_key: Path | None, as_json: bool) -> None:
     facts = manifest.provenance
     backbone, bank = facts.get("backbone", {}), facts.get("bank", {})
     calibration = facts.get("calibration", {})
-    rate = f"{100 * calibration['false_reject_rate']:.2f}% of good parts rejected" if calibration else "not stated"
+    rate = "false-reject rate not stated"
+    if calibration:
+        rate = f"aimed at {100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
+    trained = f"{facts.get('trained')} on data {str(facts.get('dataset_fingerprint'))[:12]}"
+    if checkpoint := facts.get("checkpoint"):
+        trained = f"by anomalib alone, {checkpoint['file']} {checkpoint['sha256'][:12]}, on data not stated"
     rows: list[tuple[str, str]] = [
         ("bundle", manifest.bundle_id),
         ("exported", manifest.created),
-        ("trained", f"{facts.get('trained')} on data {str(facts.get('dataset_fingerprint'))[:12]}"),
+        ("trained", trained),
         (
             "backbone",
             f"{backbone.get('name')} {', '.join(backbone.get('layers', []))} ({backbone.get('weights')})",
@@ -328,7 +351,7 @@ def info(model: Path, verify_key: Path | None, as_json: bool) -> None:
         ("memory bank", f"{bank.get('rows')} x {bank.get('width')}"),
         ("input", f"any uint8 BGR frame, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
         ("precision", manifest.precision),
-        ("threshold", f"raw {manifest.point.image.threshold:.6g}, aimed at {rate}"),
+        ("threshold", f"raw {manifest.point.image.threshold:.6g}, {rate}"),
     ]
     if calibration and not calibration.get("is_supported", True):
         held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
@@ -391,6 +414,8 @@ def doctor(
     say(f"{'system':<18}{machine.system}, Python {machine.python}")
     say(f"{'bundle':<18}{bundle.manifest.bundle_id} ({bundle.manifest.precision})")
     say(f"{'signature':<18}{_signature(bundle)}")
+    if bundle.manifest.precision != "fp32" and machine.lacks_vnni:
+        say("this CPU has no VNNI instructions: int8 is right here, but slower than where it has", color=_colour())
     names = [engine] if engine is not None else [name for name in available_engines() if name in bundle.manifest.models]
     if not names:
         load_engine(bundle)  # says what to install
@@ -411,7 +436,7 @@ def _doctor_engine(bundle: Bundle, name: str, threads: int | None) -> bool:
             what = f"{int(stage.deviation)} of {frames} verdicts flipped"
         else:
             what = f"off by {stage.deviation:.1e} (tolerance {stage.tolerance:.1e})"
-        say(f"  {mark} {stage.stage:<18}{what}", color=_colour())
+        say(f"  {mark} {stage.stage:<22}{what}", color=_colour())
     drift = test.first_drift
     if drift is None:
         say("  this device judges as the reference did")

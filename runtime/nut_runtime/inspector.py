@@ -25,6 +25,7 @@ class Inspector:
         bundle: A bundle folder, or one that is open already.
         engine: `openvino` or `onnxruntime`; None takes whichever is installed.
         threads: Threads to compute with; None leaves it to the engine.
+        streams: Frames that may be judged at the same time, from threads of their own.
         verify_key: As in `open_bundle`, for a bundle folder.
 
     Raises:
@@ -44,12 +45,13 @@ class Inspector:
         *,
         engine: str | None = None,
         threads: int | None = None,
+        streams: int = 1,
         verify_key: str | Path | None = None,
     ) -> None:
         if isinstance(bundle, Bundle) and verify_key is not None:
             raise InputError(f"{bundle.folder} is open already; give verify_key to open_bundle instead")
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle, verify_key=verify_key)
-        self.engine = load_engine(self.bundle, engine, threads=threads)
+        self.engine = load_engine(self.bundle, engine, threads=threads, streams=streams)
 
     def warm_up(self, height: int | None = None, width: int | None = None) -> float:
         """Judge a grey frame of this size, so that the first real one does not pay for set-up; return its ms.

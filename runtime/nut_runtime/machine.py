@@ -40,6 +40,12 @@ class Machine:
     system: str
     python: str
 
+    @property
+    def lacks_vnni(self) -> bool:
+        """Whether an x86 processor is known to have no instructions for int8 products."""
+        known = set(self.instruction_sets)
+        return bool(known) and not known & {"avx512_vnni", "avx_vnni"}
+
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
         return asdict(self) | {"instruction_sets": list(self.instruction_sets)}

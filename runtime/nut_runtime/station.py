@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nut_runtime.errors import NutError, PictureError, SourceError
+from nut_runtime.errors import NutError, SourceError
 from nut_runtime.inspector import Inspector
+from nut_runtime.judging import Judged, judge_in_order
 from nut_runtime.sinks import JsonlSink, OverlaySink
 from nut_runtime.sources import Frame, Source
 from nut_runtime.verdict import RECORD_SCHEMA, Verdict, to_record
@@ -56,6 +57,7 @@ def run_station(
     records: JsonlSink | None = None,
     overlays: OverlaySink | None = None,
     limit: int | None = None,
+    streams: int = 1,
     on_part: Callable[[Frame, Verdict], None] | None = None,
     on_failure: Callable[[str], None] | None = None,
 ) -> Summary:
@@ -70,6 +72,7 @@ def run_station(
         records: Takes each verdict's record.
         overlays: Takes each part's picture.
         limit: Frames to look at, at most.
+        streams: Frames to judge at a time; the inspector is to be loaded for as many.
         on_part: Told of each verdict.
         on_failure: Told of each failure.
 
@@ -90,13 +93,11 @@ def run_station(
             on_failure(str(error))
 
     try:
-        for sequence, frame in enumerate(source, start=1):
-            try:
-                _judge(frame, sequence, inspector, summary, records, overlays, on_part)
-            except PictureError as error:
-                fail(error, _failed(frame, sequence, inspector))
-            if limit is not None and sequence >= limit:
-                break
+        for judged in judge_in_order(source, inspector, streams=streams, limit=limit):
+            if judged.verdict is not None:
+                _tell(judged, judged.verdict, summary, records, overlays, on_part)
+            if judged.error is not None:
+                fail(judged.error, _failed(judged.frame, judged.sequence, inspector))
     except SourceError as error:
         fail(error)
     except KeyboardInterrupt:
@@ -107,27 +108,16 @@ def run_station(
     return summary
 
 
-def _judge(
-    frame: Frame,
-    sequence: int,
-    inspector: Inspector,
+def _tell(
+    judged: Judged,
+    verdict: Verdict,
     summary: Summary,
     records: JsonlSink | None,
     overlays: OverlaySink | None,
     on_part: Callable[[Frame, Verdict], None] | None,
 ) -> None:
-    """Judge one frame and tell everyone.
-
-    Raises:
-        PictureError: If there is no picture, or it is not one that can be judged.
-    """
-    if frame.picture is None:
-        raise PictureError(str(frame.error))
-    if not summary.parts:
-        inspector.warm_up(*frame.picture.shape[:2])  # the engine prepares for a frame's very size
-    started = time.perf_counter()
-    verdict = inspector.inspect(frame.picture)
-    judged_ms = (time.perf_counter() - started) * 1e3
+    """Tell everyone of one verdict."""
+    frame, sequence = judged.frame, judged.sequence
     picture: Path | None = None
     try:
         picture = overlays.save(frame, verdict, sequence) if overlays is not None else None
@@ -146,7 +136,7 @@ def _judge(
     summary.parts += 1
     summary.rejects += verdict.is_defective
     summary.rejudged += verdict.is_rejudged
-    summary.latencies_ms.append(judged_ms)
+    summary.latencies_ms.append(judged.milliseconds)
     if on_part is not None:
         on_part(frame, verdict)
 

@@ -1,6 +1,7 @@
 """`nut bench`: every engine in its own process, figures that add up, files that are written."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,18 @@ def test_a_bundle_of_another_run_is_refused(bundle_folder: Path, run_folder: Pat
     (other / "run.json").write_text(json.dumps({**record, "created": "2000-01-01T00:00:00+00:00"}), encoding="utf-8")
     with pytest.raises(InputError, match="was not exported from"):
         run_bench(bundle_folder, nuts, tmp_path / "out", run_folder=other)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bundle_of_a_checkpoint_has_no_run_to_compare_with(
+    bundle_folder: Path, run_folder: Path, nuts: Path, tmp_path: Path
+):
+    bundle = Path(shutil.copytree(bundle_folder, tmp_path / "bundle"))
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    manifest["provenance"] |= {"trained": None, "checkpoint": {"file": "model.ckpt", "sha256": "0" * 64}}
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(InputError, match=r"came from a checkpoint of anomalib's, model\.ckpt, .* leave --run out"):
+        run_bench(bundle, nuts, tmp_path / "out", run_folder=run_folder)
     assert not (tmp_path / "out").exists()
 
 

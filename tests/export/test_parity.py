@@ -14,7 +14,7 @@ from nut_export import resize as resize_module
 from nut_export.builder import GraphBuilder
 from nut_export.graph import assemble, prepare
 from nut_export.parity import TOLERANCES, Parity, check_parity, compare, measure
-from nut_export.writers import model_info, write_models
+from nut_export.writers import model_info, write_model
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.contract import STAGE_EMBEDDING, STAGE_PIXELS
 from nut_runtime.engines import load_engine
@@ -249,13 +249,14 @@ class _NoWidening:
 
 
 @pytest.fixture(scope="module")
-def write_models_of(run, model, bundle_folder, tmp_path_factory):
+def write_model_of(run, model, bundle_folder, tmp_path_factory):
     """A function that writes a bundle around the graph as it is built now, which a test may have broken."""
 
     def write(backbone=run.backbone, point=run.point) -> Bundle:
         folder = tmp_path_factory.mktemp("broken")
         built = assemble(prepare(model, backbone, size=run.config.image_size, point=point))
-        write_models(dict.fromkeys(ENGINES, built), folder, model_info(point, {}))
+        for engine in ENGINES:
+            write_model(engine, built, folder, model_info(point, {}))
         return Bundle(folder=folder, manifest=open_bundle(bundle_folder).manifest)
 
     return write
@@ -270,7 +271,7 @@ def features(run, model):
 
 
 @pytest.mark.parametrize("what", ["antialias", "mean", "channels", "threshold", None])
-def test_a_broken_graph_is_refused_by_both_engines(monkeypatch, write_models_of, run, frames, empty, features, what):
+def test_a_broken_graph_is_refused_by_both_engines(monkeypatch, write_model_of, run, frames, empty, features, what):
     monkeypatch.setattr(graph_module, "export_features", lambda *_, **__: features)
     options: dict = {}
     if what == "antialias":
@@ -290,7 +291,7 @@ def test_a_broken_graph_is_refused_by_both_engines(monkeypatch, write_models_of,
     elif what == "threshold":
         image = replace(run.point.image, threshold=run.point.image.threshold * 1.01)
         options["point"] = replace(run.point, image=image)
-    bundle = write_models_of(**options)
+    bundle = write_model_of(**options)
     for engine in ENGINES:
         parity = _parity(bundle, engine, frames, empty)
         if what is None:  # the same steps without a break pass
@@ -331,7 +332,7 @@ def test_another_backbone_of_any_weights_is_exported_exactly(nuts, frames, empty
     reference: list[Prediction] = []
     predict(model, paths, reference.append, device="cpu")
     assert {one.pred_label for one in reference} == {True, False}
-    write_models(
+    write_model(
         dict.fromkeys(ENGINES, assemble(prepare(model, backbone, size=size, point=point))),
         tmp_path,
         model_info(point, {}),

@@ -24,6 +24,7 @@ RECORD_KEYS = [
     "label",
     "pred_score",
     "raw_score",
+    "rejudged",
     "ms",
     "boxes",
     "picture",

@@ -1,9 +1,11 @@
 """anomalib's PatchCore: built for training, saved, and loaded back without unpickling anything."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from nut_runtime.errors import InputError
 from nut_runtime.scoring import OperatingPoint, Scale
@@ -13,7 +15,7 @@ from nut_train.weights import Weights
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["build_model", "load_model", "operating_point", "set_operating_point"]
+__all__ = ["build_model", "load_model", "load_state", "operating_point", "set_operating_point"]
 
 
 def build_model(
@@ -71,17 +73,30 @@ def load_model(checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, i
     try:
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         state = content["state_dict"]
-        bank = state["model.memory_bank"]
+        _ = state["model.memory_bank"]
     except Exception as error:
         # torch's own message would advise to unpickle it all the same
         raise InputError(f"{checkpoint} is not a PatchCore checkpoint that can be read safely; train again") from error
-    model = build_model(backbone, image_size=image_size, neighbours=neighbours)
-    model.model.memory_bank = torch.empty_like(bank)
+    return load_state(build_model(backbone, image_size=image_size, neighbours=neighbours), state, source=checkpoint)
+
+
+def load_state(model: "Patchcore", state: Mapping[str, Tensor], *, source: Path) -> "Patchcore":
+    """Copy a checkpoint's tensors into a model from `build_model`, and return it in evaluation mode.
+
+    Args:
+        model: Changed in place.
+        state: Tensors by name, the memory bank among them.
+        source: Where they came from, for the message.
+
+    Raises:
+        InputError: If a tensor is missing, left over or of another shape.
+    """
+    model.model.memory_bank = torch.empty_like(state["model.memory_bank"])
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{checkpoint} does not fit backbone {backbone.name}: {reason}") from error
+        raise InputError(f"{source} does not fit backbone {model.model.backbone}: {reason}") from error
     return model.eval()
 
 

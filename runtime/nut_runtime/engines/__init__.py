@@ -11,16 +11,16 @@ from nut_runtime.errors import EngineError, InputError
 __all__ = ["ENGINES", "Engine", "EngineResult", "available_engines", "choose_engine", "load_engine"]
 
 
-def _openvino(bundle: Bundle, threads: int | None, *, is_fast: bool = False) -> Engine:
+def _openvino(bundle: Bundle, threads: int | None, streams: int, *, is_fast: bool = False) -> Engine:
     from nut_runtime.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(bundle, threads=threads, is_fast=is_fast)
+    return OpenVinoEngine(bundle, threads=threads, streams=streams, is_fast=is_fast)
 
 
-def _onnxruntime(bundle: Bundle, threads: int | None, *, is_fast: bool = False) -> Engine:
+def _onnxruntime(bundle: Bundle, threads: int | None, streams: int, *, is_fast: bool = False) -> Engine:
     from nut_runtime.engines.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(bundle, threads=threads, is_fast=is_fast)
+    return OnnxRuntimeEngine(bundle, threads=threads, streams=streams, is_fast=is_fast)
 
 
 ENGINES: Mapping[str, Callable[..., Engine]] = {
@@ -54,31 +54,34 @@ def choose_engine(name: str | None) -> str:
     return name
 
 
-def load_engine(bundle: Bundle, name: str | None = None, *, threads: int | None = None) -> Engine:
+def load_engine(bundle: Bundle, name: str | None = None, *, threads: int | None = None, streams: int = 1) -> Engine:
     """Load a bundle's model into an engine, at the precision the bundle was verified with.
 
     Args:
         bundle: An opened bundle.
         name: `openvino` or `onnxruntime`; None takes whichever is installed.
         threads: Threads to compute with; None leaves it to the engine.
+        streams: Frames that may be judged at the same time, from threads of their own; they share `threads`.
 
     Raises:
-        InputError: If the name is unknown or the number of threads is under one.
+        InputError: If the name is unknown, or the number of threads or streams is under one.
         EngineError: If the engine is not installed, is broken or does not load the model.
         BundleError: If the bundle has no model for it.
     """
     if threads is not None and threads < 1:
         raise InputError(f"{threads} threads, expected at least 1")
+    if streams < 1:
+        raise InputError(f"{streams} streams, expected at least 1")
     chosen = choose_engine(name)
     if name is None:  # the preferred one that the bundle has a model for
         chosen = next((one for one in available_engines() if one in bundle.manifest.models), chosen)
     cascade = bundle.manifest.cascade
     try:
-        exact = ENGINES[chosen](bundle, threads)
+        exact = ENGINES[chosen](bundle, threads, streams)
         if cascade is None or chosen not in cascade.models:
             return exact
         return CascadeEngine(
-            ENGINES[chosen](bundle, threads, is_fast=True),
+            ENGINES[chosen](bundle, threads, streams, is_fast=True),
             exact,
             threshold=bundle.manifest.point.image.threshold,
             guard=cascade.guard[chosen],

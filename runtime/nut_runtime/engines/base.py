@@ -36,7 +36,7 @@ class EngineResult:
 
 
 class Engine(Protocol):
-    """A loaded model. One thread at a time."""
+    """A loaded model. As many threads at a time as it was loaded with streams."""
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from nut_runtime.bundle import Bundle
 from nut_runtime.contract import INPUT, OUTPUTS, STAGES
 from nut_runtime.engines.base import EngineResult, check_precision, to_result
 from nut_runtime.errors import EngineError
+from nut_runtime.machine import this_machine
 
 __all__ = ["OnnxRuntimeEngine", "with_outputs"]
 
@@ -27,12 +28,14 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
     precision = "float32"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, is_fast: bool = False) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, streams: int = 1, is_fast: bool = False) -> None:
         check_precision(bundle.manifest.precision)
         onnxruntime.disable_telemetry_events()  # its Windows builds have some
         self.version = str(onnxruntime.__version__)
         self._path = bundle.model_path(self.name, is_fast=is_fast)
-        self._threads = threads
+        # A session is called from several threads at a time, and each call then uses so many of its own.
+        cores = threads if threads is not None or streams == 1 else this_machine().cores
+        self._threads = cores if cores is None else max(cores // streams, 1)
         self._session = self._load(str(self._path))
         self._stages: Any = None
 

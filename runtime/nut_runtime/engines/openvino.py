@@ -1,5 +1,7 @@
 """OpenVINO on the CPU, at the precision the bundle was verified with."""
 
+import queue
+import threading
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, is_fast: bool = False) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, streams: int = 1, is_fast: bool = False) -> None:
         check_precision(bundle.manifest.precision)
         openvino = import_openvino()
         self.version = str(openvino.__version__)
@@ -37,15 +39,19 @@ class OpenVinoEngine:
         self._path = bundle.model_path(self.name, is_fast=is_fast)
         self._config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         }
+        if streams > 1:
+            self._config["NUM_STREAMS"] = streams
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
         self._core = openvino.Core()
         self._compiled: Any = None
-        self._request: Any = None
-        self._sizes: set[tuple[int, ...]] = set()
+        self._streams = streams
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()  # requests that nobody uses at the moment
         self._start()
+        self._sizes: set[tuple[int, ...]] = set()
+        self._sizes_lock = threading.Lock()
         self._stages: Any = None
 
     @property
@@ -55,16 +61,17 @@ class OpenVinoEngine:
 
     def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
         """Judge one frame."""
-        if frame.shape not in self._sizes:
-            if len(self._sizes) >= _SIZES_KEPT:
-                self._sizes.clear()
-                self._bundle.check_model(
-                    self.name, is_fast=self._is_fast
-                )  # it may have been replaced in the months since it was opened
-                self._start()
-            self._sizes.add(frame.shape)
-        outputs = self._run(self._request, frame)
-        return to_result({name: outputs[name] for name in OUTPUTS})
+        with self._sizes_lock:
+            if frame.shape not in self._sizes:
+                if len(self._sizes) >= _SIZES_KEPT:
+                    self._restart()
+                self._sizes.add(frame.shape)
+        request = self._free.get()
+        try:
+            outputs = self._run(request, frame)
+            return to_result({name: outputs[name] for name in OUTPUTS})
+        finally:
+            self._free.put(request)
 
     def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Return the tensors inside the graph."""
@@ -74,10 +81,19 @@ class OpenVinoEngine:
         return {name: np.array(outputs[name]) for name in STAGES}
 
     def _start(self) -> None:
-        """Compile the model, in place of an older one whose memory is given back first."""
-        self._request = self._compiled = None
+        """Compile the model."""
         self._compiled = self._compile(())
-        self._request = self._compiled.create_infer_request()
+        for _ in range(self._streams):
+            self._free.put(self._compiled.create_infer_request())
+
+    def _restart(self) -> None:
+        """Compile the model afresh, once no frame is being judged; the old one's memory is given back first."""
+        self._bundle.check_model(self.name, is_fast=self._is_fast)  # it may have been replaced in the months since
+        for _ in range(self._streams):
+            self._free.get()
+        self._compiled = None
+        self._sizes.clear()
+        self._start()
 
     def _compile(self, exposed: tuple[str, ...]) -> Any:
         """Compile the model, with some inner tensors as outputs."""
