@@ -1,10 +1,8 @@
 """One run, side by side, on the same files: anomalib in PyTorch, the bundle in ONNX Runtime and in OpenVINO."""
 
 import json
-import os
 import shlex
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -16,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from nut_benchmarks.measure import PYTORCH, Job, Timing
+from nut_benchmarks.own_process import run_in_process
 from nut_dataset.layout import Dataset, open_dataset
 from nut_dataset.progress import Progress, no_progress
 from nut_export.parity import Parity, compare
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.engines.base import EngineResult
-from nut_runtime.errors import InputError, NutError
+from nut_runtime.errors import InputError
 from nut_runtime.machine import Machine, this_machine
 from nut_runtime.pictures import read_picture
 from nut_train.predict import Prediction, predict
@@ -244,20 +243,7 @@ def measure_in_process(
             out=name,
             started=time.time(),
         )
-        (folder / "job.json").write_text(json.dumps(asdict(job)), encoding="utf-8")
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}
-        done = subprocess.run(
-            [sys.executable, "-m", "nut_benchmarks.measure", str(folder / "job.json")],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            if last.startswith("nut_runtime.errors."):
-                raise NutError(f"measuring {engine} failed: {last.partition(': ')[2]}")
-            raise RuntimeError(f"measuring {engine} failed with code {done.returncode}:\n{done.stderr}")
+        run_in_process("nut_benchmarks.measure", asdict(job), folder, engine=engine, threads=threads)
         timing = Timing(**json.loads((folder / "timing.json").read_text(encoding="utf-8")))
         with np.load(folder / "results.npz", allow_pickle=False) as arrays:
             columns = {key: arrays[key] for key in arrays.files}

@@ -1,6 +1,5 @@
 """One bank at one precision: exported as `nut export` does, timed in an engine, judged by the results it gave."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from nut_benchmarks.measure import Timing
 from nut_benchmarks.planner.banks import Bank
 from nut_benchmarks.planner.choice import Accuracy, Speed
 from nut_benchmarks.planner.config import PlanConfig
-from nut_benchmarks.planner.streams import measure_streams
+from nut_benchmarks.planner.streams import RoundsJob, measure_rounds
 from nut_dataset.layout import GOOD
 from nut_dataset.progress import Progress
 from nut_export.export import ExportConfig, export_bundle
@@ -20,11 +19,11 @@ from nut_runtime.picture_header import read_header
 from nut_runtime.pictures import read_picture
 from nut_train.metrics import image_metrics
 
-__all__ = ["export_bank", "measure_candidate", "middle_sized", "streams_for"]
+__all__ = ["export_bank", "measure_candidate", "middle_sized"]
 
 _RARE = 0.05
 """Share of good parts up to which being judged twice does not reach the 95th percentile of a cascade's time."""
-_LEAST_S = 0.5  # that streams run at once
+_LEAST_ROUNDS, _MOST_S = 20, 10.0  # of the cameras' parts together: rounds at least, and seconds beyond those
 
 
 def export_bank(bank: Bank, precision: str, config: PlanConfig, out: Path, *, progress: Progress) -> None:
@@ -79,17 +78,6 @@ def measure_candidate(
     )
 
 
-def streams_for(cameras: int, threads: int) -> tuple[int, int]:
-    """Return how many parts to judge at once for so many cameras, and the threads of each.
-
-    Example:
-        >>> streams_for(3, 8), streams_for(6, 4), streams_for(1, 4)
-        ((3, 2), (4, 1), (1, 4))
-    """
-    streams = min(cameras, threads)
-    return streams, threads // streams
-
-
 def middle_sized(paths: Sequence[Path]) -> Path:
     """Return the picture with the median number of pixels."""
     sizes = sorted((_pixels(path), path) for path in paths)
@@ -116,29 +104,29 @@ def _speed(
     twice_ms: float | None,
 ) -> Speed:
     """Return what one part takes, and the parts of all cameras in the faster of two ways."""
-    in_turn_ms = config.cameras * timing.p95_ms
-    at_once_ms = None
-    streams, of_each = streams_for(config.cameras, threads)
-    if streams > 1:
-        times = measure_streams(
-            engine,
-            bundle,
-            frame,
-            streams=streams,
-            threads=of_each,
-            warm_up=config.warm_up,
-            seconds=max(_LEAST_S, config.repeats * timing.p50_ms / 1e3),
-        )
-        at_once_ms = math.ceil(config.cameras / streams) * times.p95_ms
-    is_at_once = at_once_ms is not None and at_once_ms < in_turn_ms
+    ways = {1: timing.p95_ms}
+    if config.cameras > 1:
+        most = max(_LEAST_ROUNDS, int(_MOST_S * 1e3 / (config.cameras * timing.p50_ms)))
+        for streams in sorted({1, min(config.cameras, threads)}):
+            ways[streams] = measure_rounds(
+                RoundsJob(
+                    engine=engine,
+                    model=str(bundle.resolve()),
+                    frame=str(frame.resolve()),
+                    cameras=config.cameras,
+                    streams=streams,
+                    threads=threads,
+                    warm_up=min(config.warm_up, _LEAST_ROUNDS),
+                    rounds=min(config.repeats, most),
+                )
+            )
+    streams = min(ways, key=lambda way: ways[way])
     return Speed(
         p50_ms=timing.p50_ms,
         p95_ms=timing.p95_ms,
-        streams=streams if is_at_once else 1,
-        threads=of_each if is_at_once else threads,
-        all_ms=in_turn_ms if at_once_ms is None else min(in_turn_ms, at_once_ms),
-        in_turn_ms=in_turn_ms,
-        at_once_ms=at_once_ms,
+        streams=streams,
+        all_ms=ways[streams],
+        ways=ways,
         rejudged=rejudged,
         twice_ms=twice_ms,
         load_s=timing.load_s,

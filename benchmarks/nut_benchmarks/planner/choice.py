@@ -1,7 +1,7 @@
 """What was measured of each candidate, which of them are worth a look, and which one is proposed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,11 +56,9 @@ class Speed:
     Attributes:
         p50_ms: Median time of one part, all threads on it.
         p95_ms: 95th percentile of it.
-        streams: Parts judged at once in the faster way to serve all cameras; 1 is one after the other.
-        threads: Threads of each stream.
-        all_ms: 95th percentile of the time until the parts of all cameras are judged, in the faster way.
-        in_turn_ms: The same, one part after the other with all threads: cameras x p95.
-        at_once_ms: The same in streams; None where there is only one.
+        streams: Parts judged at the same time in the faster way to serve all cameras; 1 is one after the other.
+        all_ms: 95th percentile of the time until the parts of all cameras are judged, in that way.
+        ways: The same by number of streams, as far as measured.
         rejudged: Share of good parts that a cascade judges twice; None for others.
         twice_ms: 95th percentile of a part that it judges twice; None where none was seen.
         load_s: From the start of the process to a loaded model.
@@ -70,10 +68,8 @@ class Speed:
     p50_ms: float
     p95_ms: float
     streams: int
-    threads: int
     all_ms: float
-    in_turn_ms: float
-    at_once_ms: float | None
+    ways: Mapping[int, float]
     rejudged: float | None
     twice_ms: float | None
     load_s: float
@@ -125,6 +121,13 @@ class Row:
         return math.inf if self.speed is None else self.speed.all_ms
 
     @property
+    def accuracy_rank(self) -> tuple[float, float] | None:
+        """Image AUROC, and recall for equals: the more the better; None without an AUROC."""
+        if self.accuracy is None or self.accuracy.image_auroc is None:
+            return None
+        return self.accuracy.image_auroc, self.accuracy.recall or 0.0
+
+    @property
     def auroc(self) -> float | None:
         """Image AUROC, where there is one."""
         return None if self.accuracy is None else self.accuracy.image_auroc
@@ -149,23 +152,24 @@ class Proposal:
     best: Row | None
 
     @property
-    def cost(self) -> float | None:
-        """Image AUROC that the proposal gives away against the most accurate; None without an accuracy."""
-        if self.best is None or self.best.auroc is None or self.row.auroc is None:
+    def cost(self) -> tuple[float, float] | None:
+        """Image AUROC and recall that the proposal gives away against the most accurate; None without an accuracy."""
+        if self.best is None or self.best.accuracy_rank is None or self.row.accuracy_rank is None:
             return None
-        return self.best.auroc - self.row.auroc
+        (best_auroc, best_recall), (auroc, recall) = self.best.accuracy_rank, self.row.accuracy_rank
+        return best_auroc - auroc, best_recall - recall
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+def pareto_front(points: Sequence[tuple[float, tuple[float, ...]]]) -> list[int]:
     """Return the places of the points that no other one beats, the fastest first.
 
     A point is beaten by one that is no slower and no worse, and better in one of the two.
 
     Args:
-        points: Time, the less the better, and accuracy, the more the better.
+        points: Time, the less the better, and accuracy, the more the better: its first figure, of equals the next.
 
     Example:
-        >>> pareto_front([(5.0, 0.9), (9.0, 0.97), (12.0, 0.95)])
+        >>> pareto_front([(5.0, (0.9,)), (9.0, (0.97,)), (12.0, (0.95,))])
         [0, 1]
     """
     return sorted(
@@ -182,19 +186,19 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def front_of(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows on the Pareto front of time for all cameras and image AUROC; empty without an AUROC."""
-    known = [(row, (row.all_ms, row.auroc)) for row in rows if row.speed is not None and row.auroc is not None]
-    points = [(time, float(auroc)) for _, (time, auroc) in known if auroc is not None]
-    return [known[place][0] for place in pareto_front(points)]
+    """Return the rows on the Pareto front of time for all cameras and accuracy; empty without an AUROC."""
+    known = [(row, row.accuracy_rank) for row in rows if row.speed is not None]
+    ranked = [(row, (row.all_ms, rank)) for row, rank in known if rank is not None]
+    return [ranked[place][0] for place in pareto_front([point for _, point in ranked])]
 
 
 def propose(rows: Sequence[Row], target_ms: float) -> Proposal | None:
     """Choose a candidate.
 
     Of those whose time for all cameras (95th percentile) is within the target, the one with the highest image AUROC,
-    and of equals the fastest. Without an AUROC nothing tells which one finds defects, so it is the one that looks
-    closest: the largest image, of equals the largest bank, of equals the fastest. Where none is within the target, it
-    is the fastest.
+    of equals the one that finds most defects at its threshold, of equals the fastest. Without an AUROC nothing tells
+    which one finds defects, so it is the one that looks closest: the largest image, of equals the largest bank, of
+    equals the fastest. Where none is within the target, it is the fastest.
 
     Args:
         rows: All candidates.
@@ -215,8 +219,9 @@ def propose(rows: Sequence[Row], target_ms: float) -> Proposal | None:
     return Proposal(row=chosen, is_met=True, best=best)
 
 
-def _by_accuracy(row: Row) -> tuple[float, float]:
-    return (math.inf if row.auroc is None else -row.auroc, row.all_ms)
+def _by_accuracy(row: Row) -> tuple[float, float, float]:
+    auroc, recall = row.accuracy_rank or (-math.inf, 0.0)
+    return -auroc, -recall, row.all_ms
 
 
 def _by_detail(row: Row) -> tuple[int, int, float]:

@@ -12,6 +12,8 @@ from nut_train.config import DEVICES
 
 __all__ = ["plan"]
 
+_PIPED_WIDTH = 160  # characters of the table where no terminal limits it
+
 
 @click.command(cls=NutCommand)
 @click.argument("dataset", type=click.Path(path_type=Path))
@@ -145,7 +147,7 @@ def plan(
         PlanConfig,
     )
     from nut_benchmarks.planner.plan import run_plan
-    from nut_benchmarks.planner.report import plan_table
+    from nut_benchmarks.planner.report import plan_table, refusals
     from nut_benchmarks.planner.words import notes, plan_lines, plan_title
     from nut_train.config import parse_image_size
 
@@ -178,7 +180,12 @@ def plan(
             say=lambda line: click.echo(line, err=True),
         )
     click.echo(plan_title(found))
-    Console().print(plan_table(found))
+    console = Console()
+    if not console.is_terminal:
+        console.width = _PIPED_WIDTH
+    console.print(plan_table(found))
+    for refusal in refusals(found):
+        click.echo(f"refused {refusal}")
     for note in notes(found):
         click.echo(f"note: {note}")
     for line in plan_lines(found):

@@ -7,7 +7,16 @@ from nut_runtime.engines.base import PRECISIONS
 from nut_runtime.errors import InputError
 from nut_train.config import TrainConfig
 
-__all__ = ["QUICK_RATIOS", "QUICK_SIDES_PX", "RATIOS", "SIDES_PX", "BackboneChoice", "PlanConfig", "size_text"]
+__all__ = [
+    "QUICK_RATIOS",
+    "QUICK_SIDES_PX",
+    "RATIOS",
+    "SIDES_PX",
+    "BackboneChoice",
+    "PlanConfig",
+    "counted",
+    "size_text",
+]
 
 SIDES_PX = (160, 224, 256, 320)
 RATIOS = (0.01, 0.1)
@@ -151,3 +160,13 @@ def size_text(size: tuple[int, int]) -> str:
     """
     height, width = size
     return str(height) if height == width else f"{height}x{width}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun.
+
+    Example:
+        >>> counted(1, "thread"), counted(2, "thread")
+        ('1 thread', '2 threads')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nut_benchmarks.planner.choice import Row
 from nut_benchmarks.planner.plan import Plan
@@ -11,7 +11,7 @@ from nut_benchmarks.planner.words import notes, plan_lines, plan_title
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["plan_markdown", "plan_rows", "plan_table", "sorted_rows"]
+__all__ = ["plan_markdown", "plan_rows", "plan_table", "refusals", "sorted_rows"]
 
 _WRAP: dict[str, Any] = {"width": 118, "subsequent_indent": "  ", "break_on_hyphens": False}
 _TEXTS = ("backbone", "precision", "engine", "remark")  # columns that are no numbers
@@ -20,7 +20,7 @@ _TEXTS = ("backbone", "precision", "engine", "remark")  # columns that are no nu
 def sorted_rows(plan: Plan) -> list[Row]:
     """Return the candidates that were tried, the most accurate first, of equals the fastest; without figures last."""
     tried = [row for row in plan.rows if not row.is_ruled_out]
-    return sorted(tried, key=lambda row: (-1.0 if row.auroc is None else -1 - row.auroc, row.all_ms))
+    return sorted(tried, key=lambda row: ([-figure for figure in row.accuracy_rank or ()] or [1.0], row.all_ms))
 
 
 def plan_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
@@ -66,19 +66,25 @@ def plan_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
 
 
 def plan_table(plan: Plan) -> "Table":
-    """Return the table for a terminal."""
+    """Return the table for a terminal; why a candidate has no figures stands below it, in `refusals`."""
     from rich.table import Table
 
     columns, rows = plan_rows(plan)
-    table = Table(box=None)
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for column in columns:
-        if column == "remark":
-            table.add_column(column, overflow="fold", min_width=16)
-        else:
-            table.add_column(column, justify="left" if column in _TEXTS else "right", no_wrap=column != "judged twice")
+        # a word a line, and no word cut, so that the table fits a narrow terminal
+        justify: Literal["left", "right"] = "left" if column in _TEXTS else "right"
+        table.add_column(column.replace(" ", "\n"), justify=justify, no_wrap=True)
     for texts, row in zip(rows, sorted_rows(plan), strict=True):
+        if row.reason is not None:
+            texts[-1] = "refused"
         table.add_row(*texts, style="bold" if row is plan.proposal.row else None)
     return table
+
+
+def refusals(plan: Plan) -> list[str]:
+    """Return the candidates without figures, each with the reason why."""
+    return [f"{row.candidate.describe()}: {row.reason}" for row in sorted_rows(plan) if row.reason is not None]
 
 
 def plan_markdown(plan: Plan) -> str:
@@ -88,17 +94,26 @@ def plan_markdown(plan: Plan) -> str:
     lines = [f"# {plan_title(plan)}", ""]
     sets = " ".join(machine.instruction_sets)
     caveats = [
-        f"Measured {plan.created} on {machine.cpu}, {machine.cores} cores, {sets}; {machine.system}, Python "
-        + f"{machine.python}. Another machine gives other times, and so does a busy one: plan on the kind of machine "
-        + "that will judge.",
-        f"Time is from a decoded {width}x{height} frame in memory to all five outputs in memory, {config.repeats} "
-        + f"frames after {config.warm_up} to warm up; no disk, no camera. The 95th percentile has to meet the target.",
-        "Accuracy is that of the scores which the engine gave at that precision; pixel AUROC is the trained model's.",
+        (
+            f"Measured {plan.created} on {machine.cpu}, {machine.cores} cores, {sets}; {machine.system}, Python "
+            f"{machine.python}. Another machine gives other times, and so does a busy one: plan on the kind of machine "
+            "that will judge."
+        ),
+        (
+            f"Time is from a decoded {width}x{height} frame in memory to all five outputs in memory, {config.repeats} "
+            f"frames after {config.warm_up} to warm up; no disk, no camera. The 95th percentile has to meet the target."
+        ),
+        (
+            "Accuracy is that of the scores and verdicts which the engine gave at that precision; pixel AUROC is the "
+            "trained model's. Defects found and good rejected are at the threshold that was calibrated for a "
+            f"false-reject rate of {100 * config.false_reject_rate:g}%."
+        ),
     ]
     if config.cameras > 1:
         caveats.append(
-            f"For {config.cameras} cameras: the faster of one part after the other with all threads, and several parts "
-            "at once, each stream in its own process with its share of the threads."
+            f"All {config.cameras}: from {config.cameras} parts that come at the same time to the last verdict, in the "
+            "faster of two ways: one after the other with all threads, or in as many streams as there are cameras "
+            "(threads at most), which share the threads."
         )
     if "cascade" in config.precisions:
         caveats.append(

@@ -1,180 +1,93 @@
-"""Several parts at once: as many processes as streams, each with its own engine, all judging during the same seconds.
+"""The parts of all cameras together: they come at the same time, and the last one judged counts.
 
-Run as `python -m nut_benchmarks.planner.streams JOB.json`, the module is one stream: it loads, warms up, says `ready`,
-waits for the seconds in which to judge, and tells how long each frame took.
+Run as `python -m nut_benchmarks.planner.streams JOB.json`, in a process of its own like every timing of the bench.
 """
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from nut_benchmarks.measure import load_judge
-from nut_runtime.errors import NutError
+from nut_benchmarks.own_process import run_in_process
+from nut_runtime.bundle import open_bundle
+from nut_runtime.engines import load_engine
 from nut_runtime.pictures import read_picture
 
-__all__ = ["StreamJob", "StreamTimes", "measure_streams", "run_stream"]
+__all__ = ["RoundsJob", "measure_rounds", "run_rounds"]
 
-_HEAD_START_S = 0.2  # from the word to go to the first frame, so that every stream has read it
+_ROUNDS = "rounds.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamJob:
-    """What one stream judges.
+class RoundsJob:
+    """What one process measures.
 
     Attributes:
         engine: Name of the engine.
         model: The bundle folder.
-        frame: The picture that is judged again and again.
+        frame: The picture that stands for every camera's.
+        cameras: Parts of a round.
+        streams: Parts judged at the same time, as by `nut-runtime --streams`; they share the threads.
         threads: Threads to compute with.
-        warm_up: Frames judged before it is ready.
+        warm_up: Rounds before the clock starts.
+        rounds: Timed rounds.
     """
 
     engine: str
     model: str
     frame: str
+    cameras: int
+    streams: int
     threads: int
     warm_up: int
+    rounds: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamTimes:
-    """What all streams took, together.
-
-    Attributes:
-        p50_ms: Median time of a part in its stream, while the others judge too.
-        p95_ms: 95th percentile of it.
-        frames: Parts judged.
-        frames_per_s: Parts a second, all streams together.
-    """
-
-    p50_ms: float
-    p95_ms: float
-    frames: int
-    frames_per_s: float
-
-
-def measure_streams(
-    engine: str, model: Path, frame: Path, *, streams: int, threads: int, warm_up: int, seconds: float
-) -> StreamTimes:
-    """Time several streams that judge at once.
+def measure_rounds(job: RoundsJob) -> float:
+    """Time rounds in a process of its own.
 
     Args:
-        engine: Name of the engine.
-        model: The bundle folder.
-        frame: The picture that every stream judges again and again.
-        streams: How many, at least 1.
-        threads: Threads of each.
-        warm_up: Frames before the clock starts.
-        seconds: How long all judge; each judges one frame at least.
+        job: What to measure.
+
+    Returns:
+        The 95th percentile of the milliseconds from the parts' coming to the last verdict.
 
     Raises:
-        NutError: If a stream ends with one.
-        RuntimeError: If one fails in any other way; its last words are told.
+        NutError: If that process ends with one.
+        RuntimeError: If it fails in any other way; its last words are told.
     """
-    job = StreamJob(
-        engine=engine, model=str(model.resolve()), frame=str(frame.resolve()), threads=threads, warm_up=warm_up
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}
-    processes: list[subprocess.Popen[str]] = []
-    with tempfile.TemporaryDirectory(prefix="nut-streams-") as name, (Path(name) / "errors").open("w+") as errors:
-        path = Path(name) / "job.json"
-        path.write_text(json.dumps(asdict(job)), encoding="utf-8")
-        try:
-            processes += [
-                subprocess.Popen(
-                    [sys.executable, "-m", "nut_benchmarks.planner.streams", str(path)],
-                    env=environment,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    text=True,
-                )
-                for _ in range(streams)
-            ]
-            for process in processes:
-                if _line(process) != "ready":
-                    raise _failure(engine, process, errors)
-            start = time.time() + _HEAD_START_S
-            for process in processes:
-                _tell(process, f"{start} {start + seconds}\n")
-            told = []
-            for process in processes:
-                line = _line(process)
-                if not line:
-                    raise _failure(engine, process, errors)
-                told.append(json.loads(line))
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
-                for pipe in (process.stdin, process.stdout):
-                    if pipe is not None:
-                        pipe.close()
-    times = np.array([took for stream in told for took in stream["ms"]])
-    p50, p95 = (float(value) for value in np.percentile(times, (50, 95)))
-    last = max(stream["end"] for stream in told)
-    return StreamTimes(p50_ms=p50, p95_ms=p95, frames=len(times), frames_per_s=len(times) / (last - start))
+    with tempfile.TemporaryDirectory(prefix="nut-rounds-") as name:
+        folder = Path(name)
+        run_in_process(__name__, asdict(job), folder, engine=job.engine, threads=job.threads)
+        return float(np.percentile(json.loads((folder / _ROUNDS).read_text(encoding="utf-8")), 95))
 
 
-def run_stream(job: StreamJob, words: IO[str], answers: IO[str]) -> None:
-    """Be one stream.
+def run_rounds(job: RoundsJob) -> list[float]:
+    """Return the milliseconds of each round.
 
     Args:
-        job: What to judge.
-        words: A line with the start and end of the clock, in seconds since 1970.
-        answers: Gets the line `ready`, and one with what every frame took.
+        job: What to measure.
     """
-    judge, _, _ = load_judge(job.engine, Path(job.model), job.threads)
-    frame = read_picture(job.frame)
-    for _ in range(max(job.warm_up, 1)):
-        judge(frame)
-    print("ready", file=answers, flush=True)
-    told = words.readline().split()
-    if not told:
-        return
-    start, end = map(float, told)
-    time.sleep(max(start - time.time(), 0))
-    took: list[float] = []
-    while not took or time.time() < end:
-        began = time.perf_counter()
-        judge(frame)
-        took.append((time.perf_counter() - began) * 1e3)
-    print(json.dumps({"ms": took, "end": time.time()}), file=answers, flush=True)
-
-
-def _line(process: "subprocess.Popen[str]") -> str:
-    """Return the next line that a stream says, empty where it has ended."""
-    return "" if process.stdout is None else process.stdout.readline().strip()
-
-
-def _tell(process: "subprocess.Popen[str]", line: str) -> None:
-    if process.stdin is not None:
-        process.stdin.write(line)
-        process.stdin.flush()
-
-
-def _failure(engine: str, process: "subprocess.Popen[str]", errors: IO[str]) -> Exception:
-    """Return the error that ended a stream."""
-    process.kill()
-    code = process.wait()
-    errors.seek(0)
-    said = errors.read().strip()
-    last = (said.splitlines() or ["no message"])[-1]
-    if last.startswith("nut_runtime.errors."):
-        return NutError(f"a stream of {engine} failed: {last.partition(': ')[2]}")
-    return RuntimeError(f"a stream of {engine} failed with code {code}:\n{said}")
+    engine = load_engine(open_bundle(job.model), job.engine, threads=job.threads, streams=job.streams)
+    parts = [read_picture(job.frame)] * job.cameras
+    took = []
+    with ThreadPoolExecutor(job.streams) as pool:
+        for _ in range(job.warm_up + job.rounds):
+            started = time.perf_counter()
+            list(pool.map(engine.infer, parts))
+            took.append((time.perf_counter() - started) * 1e3)
+    return took[job.warm_up :]
 
 
 def _main() -> None:
-    run_stream(StreamJob(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))), sys.stdin, sys.stdout)
+    path = Path(sys.argv[1])
+    took = run_rounds(RoundsJob(**json.loads(path.read_text(encoding="utf-8"))))
+    (path.parent / _ROUNDS).write_text(json.dumps(took), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from nut_benchmarks.planner.banks import Bank, Subject, train_banks
 from nut_benchmarks.planner.candidates import export_bank, measure_candidate
 from nut_benchmarks.planner.choice import Candidate, Row, front_of
-from nut_benchmarks.planner.config import PlanConfig, size_text
+from nut_benchmarks.planner.config import PlanConfig, counted, size_text
 from nut_benchmarks.planner.schedule import Schedule, Step
 from nut_dataset.progress import Progress
 from nut_runtime.errors import NutError
@@ -65,8 +65,9 @@ class Walk:
         self.schedule = Schedule(steps)
         banks_there_are = len(subjects) * len(config.coreset_ratios)
         self.say(
-            f"{len(subjects)} trainings, {banks_there_are} banks, {len(config.precisions)} precisions and "
-            f"{len(self.engines)} engines: {banks_there_are * len(config.precisions) * len(self.engines)} candidates"
+            f"{counted(len(subjects), 'training')}, {counted(banks_there_are, 'bank')}, "
+            f"{counted(len(config.precisions), 'precision')}, {counted(len(self.engines), 'engine')}: "
+            f"{counted(banks_there_are * len(config.precisions) * len(self.engines), 'candidate')}"
         )
         if self.others and self.first == "fp32" and not config.is_complete:
             self.say(f"{' and '.join(self.others)} only of banks that no other one beats in fp32")
@@ -77,6 +78,7 @@ class Walk:
                 trained.append((subject, bank))
                 rows += self._measure(subject, bank, self.first)
         ruled_out = set() if config.is_complete or self.first != "fp32" else _beaten(rows)
+        wanted = []
         for precision in self.others:
             for subject, bank in trained:
                 if _key(_candidate(subject, bank, precision, "")) in ruled_out:
@@ -90,7 +92,9 @@ class Walk:
                         for engine in self.engines
                     ]
                 else:
-                    rows += self._measure(subject, bank, precision)
+                    wanted.append((subject, bank, precision))
+        for subject, bank, precision in wanted:
+            rows += self._measure(subject, bank, precision)
         return rows, [bank for _, bank in trained]
 
     def _train(self, subject: Subject, rows: list[Row]) -> Iterator[Bank]:

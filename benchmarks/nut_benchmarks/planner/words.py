@@ -1,6 +1,7 @@
 """What a plan says in sentences."""
 
-from nut_benchmarks.planner.choice import auroc_error
+from nut_benchmarks.planner.choice import Accuracy, Proposal, Row, Speed, auroc_error
+from nut_benchmarks.planner.config import counted
 from nut_benchmarks.planner.plan import Plan
 
 __all__ = ["notes", "plan_lines", "plan_title"]
@@ -8,73 +9,37 @@ __all__ = ["notes", "plan_lines", "plan_title"]
 
 def plan_title(plan: Plan) -> str:
     """Say in one line what was planned."""
-    first = plan.rows[0].candidate
+    candidates = [row.candidate for row in plan.rows]
     parts = [plan.dataset.resolve().name]
-    if len({row.candidate.backbone for row in plan.rows}) == 1:
-        parts.append(first.backbone)
-    if len({row.candidate.engine for row in plan.rows}) == 1:
-        parts.append(first.engine)
-    cameras = "a part" if plan.config.cameras == 1 else f"{plan.config.cameras} parts, one a camera,"
-    parts.append(f"{cameras} within {plan.config.target_ms:g} ms on {plan.threads} threads")
+    for names in ({one.backbone for one in candidates}, {one.engine for one in candidates}):
+        if len(names) == 1:
+            parts += names
+    what = "a part" if plan.config.cameras == 1 else f"the parts of {plan.config.cameras} cameras"
+    parts.append(f"{what} within {plan.config.target_ms:g} ms on {counted(plan.threads, 'thread')}")
     return "; ".join(parts)
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Return what is proposed, what it costs, and the commands that make it."""
-    proposal, cameras = plan.proposal, plan.config.cameras
-    row, best = proposal.row, proposal.best
-    speed = row.speed
+    """Return what is proposed and what it costs."""
+    proposal, target = plan.proposal, plan.config.target_ms
+    row, speed = proposal.row, proposal.row.speed
     if speed is None:
         raise TypeError("a proposal was measured")
-    took = f"{speed.p50_ms:.1f} ms p50, {speed.p95_ms:.1f} p95"
-    if cameras > 1:
-        way = "one after the other" if speed.streams == 1 else f"{speed.streams} streams of {speed.threads} threads"
-        took += f", {cameras} cameras in {speed.all_ms:.1f} ms ({way})"
-    accuracy = "" if row.auroc is None else f", image AUROC {row.auroc:.4f}"
-    if proposal.is_met:
-        line = f"proposal: {row.candidate.describe()}: {took}{accuracy}"
-    else:
-        line = (
-            f"nothing meets {plan.config.target_ms:g} ms; nearest: {row.candidate.describe()}: {took}{accuracy}; try a "
-            "smaller --image-size or --coreset-ratio, fewer cameras, or a faster machine"
-        )
-    if proposal.cost is not None and best is not None:
-        if best is row:
-            line += "; none is more accurate"
-        elif proposal.cost > 0:
-            line += f"; costs {proposal.cost:.4f} against the most accurate, which takes {best.all_ms:.1f} ms"
-        else:
-            line += "; as accurate as the best"
-    elif proposal.is_met:
-        line += "; chosen as the largest image and bank that are fast enough, since nothing tells which finds defects"
+    said = f"{row.candidate.describe()}: {_took(speed, plan.config.cameras)}{_finds(row)}"
+    line = f"proposal: {said}; {_cost(proposal)}"
+    if not proposal.is_met:
+        line = f"nothing meets {target:g} ms; nearest: {said}; try smaller ones, fewer cameras or a faster machine"
     lines = [line]
-    if speed.twice_ms is not None and speed.rejudged is not None:
+    if speed.rejudged is not None and speed.twice_ms is not None:
         lines.append(
-            f"{100 * speed.rejudged:.0f}% of good parts are judged twice; such a part takes {speed.twice_ms:.1f} ms"
+            f"{100 * speed.rejudged:.0f}% of good parts are judged twice, which takes {speed.twice_ms:.1f} ms (p95)"
         )
     return lines
 
 
 def notes(plan: Plan) -> list[str]:
     """Return what limits the figures, the gravest first."""
-    found = []
-    accuracy = next(row.accuracy for row in plan.rows if row.accuracy is not None)
-    if not accuracy.good and not accuracy.defective:
-        found.append("no test pictures that are not in train/good too, so nothing but time was measured")
-    elif not accuracy.defective:
-        found.append(
-            f"no defective test pictures: nothing tells which candidate finds defects, only that it rejects few of "
-            f"{accuracy.good} good ones; put some in test/<kind>"
-        )
-    elif not accuracy.good:
-        found.append("no good test pictures, so there is no AUROC; put some in test/good")
-    elif plan.proposal.best is not None and plan.proposal.best.auroc is not None:
-        error = auroc_error(plan.proposal.best.auroc, good=accuracy.good, defective=accuracy.defective)
-        found.append(
-            f"{accuracy.good} good and {accuracy.defective} defective test pictures know an AUROC to about "
-            f"{max(error, 1 / (accuracy.good * accuracy.defective)):.3f} (one standard error); candidates nearer to "
-            "each other than that cannot be told apart"
-        )
+    found = [_measured_with(plan, next(row.accuracy for row in plan.rows if row.accuracy is not None))]
     if plan.pictures < plan.good_pictures:
         found.append(
             f"banks were made from {plan.pictures} of {plan.good_pictures} good pictures; the ratios are those that "
@@ -90,9 +55,59 @@ def notes(plan: Plan) -> list[str]:
     ruled_out = [row.candidate for row in plan.rows if row.is_ruled_out]
     if ruled_out:
         banks = dict.fromkeys(f"{one.backbone} {one.size} px {100 * one.coreset_ratio:.3g}%" for one in ruled_out)
-        precisions = dict.fromkeys(one.precision for one in ruled_out)
         found.append(
-            f"{' and '.join(precisions)} not measured where another bank is faster and at least as accurate in fp32: "
-            f"{', '.join(banks)} (--complete measures them)"
+            f"{' and '.join(dict.fromkeys(one.precision for one in ruled_out))} left out where in fp32 another bank is "
+            f"faster and at least as accurate: {', '.join(banks)} (--complete measures them)"
         )
     return found
+
+
+def _took(speed: Speed, cameras: int) -> str:
+    one = f"{speed.p50_ms:.1f} ms p50, {speed.p95_ms:.1f} p95"
+    if cameras == 1:
+        return one
+    way = "one after the other" if speed.streams == 1 else f"in {speed.streams} streams"
+    return f"{one}; {cameras} cameras {speed.all_ms:.1f} ms p95, {way}"
+
+
+def _finds(row: Row) -> str:
+    auroc = "" if row.auroc is None else f", image AUROC {row.auroc:.4f}"
+    if row.accuracy is None or row.accuracy.recall is None:
+        return auroc
+    return f"{auroc}, {100 * row.accuracy.recall:.0f}% of defects found"
+
+
+def _cost(proposal: Proposal) -> str:
+    """Say what a proposal gives away."""
+    cost, best = proposal.cost, proposal.best
+    if cost is None or best is None:
+        return "chosen as the largest image and bank that are fast enough, since nothing tells which finds defects"
+    if best is proposal.row:
+        return "none is more accurate"
+    auroc, recall = cost
+    against = f"against the most accurate, which takes {best.all_ms:.1f} ms"
+    if auroc > 0:
+        return f"costs {auroc:.4f} of AUROC {against}"
+    if recall > 0:
+        return f"finds {100 * recall:.0f}% of defects fewer {against}"
+    return "none is more accurate"
+
+
+def _measured_with(plan: Plan, accuracy: Accuracy) -> str:
+    """Say how far the test pictures carry."""
+    good, defective = accuracy.good, accuracy.defective
+    if not good and not defective:
+        return "no test pictures that are not in train/good too, so nothing but time was measured"
+    if not defective:
+        return (
+            "no defective test pictures: nothing tells which candidate finds defects, only how many of "
+            f"{counted(good, 'good one')} it rejects; put some in test/<kind>"
+        )
+    best = plan.proposal.best
+    if not good or best is None or best.auroc is None:
+        return "no good test pictures, so there is no AUROC; put some in test/good"
+    error = max(auroc_error(best.auroc, good=good, defective=defective), 1 / (good * defective))
+    return (
+        f"{good} good and {defective} defective test pictures tell an AUROC to about {error:.3f} (one standard error); "
+        "candidates closer to each other than that cannot be told apart"
+    )
