@@ -31,7 +31,7 @@ from nut_train.run import Run, open_run, package_versions
 
 RESULTS = "results.json"
 
-__all__ = ["RESULTS", "Bench", "BenchConfig", "measure_in_process", "run_bench"]
+__all__ = ["RESULTS", "Bench", "BenchConfig", "commit", "measure_in_process", "run_bench"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +186,7 @@ def run_bench(
             timings=timings,
             parity=parity,
             versions=package_versions("onnxruntime", "openvino"),
-            commit=_commit(),
+            commit=commit(),
             command=_command(bundle_folder, dataset_root, run_folder, out, config),
         )
         write_json(folder / RESULTS, bench.to_json())
@@ -264,6 +264,7 @@ def measure_in_process(
             pred_label=bool(columns["pred_label"][place]),
             anomaly_map=columns["anomaly_map"][place],
             pred_mask=columns["pred_mask"][place],
+            is_rejudged=bool(columns["is_rejudged"][place]),
         )
         for place in range(len(paths))
     ]
@@ -311,7 +312,7 @@ def _describe(bundle: Bundle) -> str:
     )
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Return the commit of the checkout this file lies in, with `+` where it has changes."""
     here = Path(__file__).parent
     try:

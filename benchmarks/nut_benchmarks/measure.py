@@ -204,6 +204,7 @@ def run_job(job: Job) -> Timing:
         pred_label=np.array([result.pred_label for result in results]),
         anomaly_map=np.stack([result.anomaly_map for result in results]),
         pred_mask=np.stack([result.pred_mask for result in results]),
+        is_rejudged=np.array([result.is_rejudged for result in results]),
     )
     p50, p95, p99 = (float(value) for value in np.percentile(steady, (50, 95, 99)))
     return Timing(

@@ -1,8 +1,7 @@
 """The memory bank: patch features of good pictures, thinned to a coreset by anomalib."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from nut_dataset.layout import Dataset
 from nut_dataset.progress import Progress
 from nut_runtime.errors import InputError
 from nut_train.config import TrainConfig
+from nut_train.coreset import quick_coreset
 from nut_train.interrupts import ctrl_c_passes
 from nut_train.predict import accelerator
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anomalib.engine import Engine
     from anomalib.models import Patchcore
 
-__all__ = ["fit", "save_checkpoint"]
+__all__ = ["check_rows", "fit", "save_checkpoint"]
 
 _LEAST_ROWS = 2  # a single vector is its own only neighbour, and anomalib's weight makes every score zero
 
@@ -82,7 +82,7 @@ def fit(
         raise InputError(f"anomalib finds {len(places)} of {len(bank)} pictures in {dataset.root}; check their endings")
     pictures.train_data.subsample(places, inplace=True)
     pictures._is_setup = True  # noqa: SLF001 - otherwise the engine would list the folder again
-    with tempfile.TemporaryDirectory(prefix="nut-fit-") as folder, _coreset_progress(progress), ctrl_c_passes():
+    with tempfile.TemporaryDirectory(prefix="nut-fit-") as folder, quick_coreset(progress), ctrl_c_passes():
         engine = Engine(
             accelerator=accelerator(config.device),
             devices=1,  # on several the bank would be split among them
@@ -99,11 +99,23 @@ def fit(
             if "coreset_size" not in str(error):
                 raise
             raise _too_small(config, 0) from error
-    rows = len(model.model.memory_bank)
-    if rows < _LEAST_ROWS:
-        raise _too_small(config, rows)
+    check_rows(len(model.model.memory_bank), config)
     model.eval()
     return engine
+
+
+def check_rows(rows: int, config: TrainConfig) -> None:
+    """Refuse a bank that is too small to score with.
+
+    Args:
+        rows: How many vectors it has.
+        config: Its coreset ratio is to blame.
+
+    Raises:
+        InputError: If there are fewer than two.
+    """
+    if rows < _LEAST_ROWS:
+        raise _too_small(config, rows)
 
 
 def _too_small(config: TrainConfig, rows: int) -> InputError:
@@ -116,21 +128,3 @@ def _too_small(config: TrainConfig, rows: int) -> InputError:
 def save_checkpoint(engine: "Engine", path: Path) -> None:
     """Write the model as a Lightning checkpoint that `torch.load(weights_only=True)` reads."""
     engine.trainer.save_checkpoint(path, weights_only=True)
-
-
-@contextmanager
-def _coreset_progress(progress: Progress) -> Iterator[None]:
-    """Let anomalib's coreset loop report to `progress` in place of its own bar."""
-    from anomalib.models.components.sampling import k_center_greedy
-
-    def reporting(picks: Sequence[int], **_: object) -> Iterator[int]:
-        for pick in picks:
-            yield pick
-            progress("selecting the coreset", pick + 1, len(picks))
-
-    bar = k_center_greedy.tqdm
-    k_center_greedy.tqdm = reporting
-    try:
-        yield
-    finally:
-        k_center_greedy.tqdm = bar

@@ -1,9 +1,10 @@
 """A whole training run: check, split, fit, calibrate, evaluate, and the run folder at the end."""
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from nut_train.backbone import Backbone, describe_backbone
 from nut_train.calibrate import Calibration, Split, calibrate, split_good
 from nut_train.config import TrainConfig
 from nut_train.digests import digest
-from nut_train.evaluate import evaluate
+from nut_train.evaluate import Evaluation, evaluate
 from nut_train.fit import fit, save_checkpoint
 from nut_train.patchcore import build_model, set_operating_point
 from nut_train.predict import Prediction, predict
@@ -24,9 +25,30 @@ from nut_train.report import write_report
 from nut_train.run import CHECKPOINT, RECORD, RUN_SCHEMA, Run, open_run, package_versions
 from nut_train.weights import Weights, find_weights
 
-__all__ = ["EVALUATION", "evaluate_run", "train"]
+if TYPE_CHECKING:
+    from anomalib.engine import Engine
+    from anomalib.models import Patchcore
+
+__all__ = ["EVALUATION", "Prepared", "evaluate_run", "fit_model", "prepare", "train", "write_run"]
 
 EVALUATION = "evaluation.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a training starts from, and runs that differ only in their banks share.
+
+    Attributes:
+        dataset: The pictures.
+        split: How its good ones were divided.
+        backbone: The feature extractor.
+        weights: Its weights.
+    """
+
+    dataset: Dataset
+    split: Split
+    backbone: Backbone
+    weights: Weights
 
 
 def train(
@@ -57,41 +79,99 @@ def train(
     """
     started = time.monotonic()
     with new_folder(out, marker=RECORD, overwrite=overwrite, inputs=[root]) as folder:
-        dataset = open_dataset(root)
-        split = split_good(dataset.train_good, holdout=config.holdout, seed=config.seed)
-        backbone = describe_backbone(config.backbone, config.layers, image_size=config.image_size)
-        weights = find_weights(config.backbone, config.backbone_weights)
-        _check_pictures(dataset, progress)
-        model = build_model(
-            backbone,
-            image_size=config.image_size,
-            coreset_ratio=config.coreset_ratio,
-            neighbours=config.neighbours,
-            weights=weights,
-        )
-        engine = fit(model, dataset, split.bank, config, progress=progress)
+        prepared = prepare(open_dataset(root), config, progress=progress)
+        model, engine = fit_model(prepared, config, progress=progress)
         fitted = time.monotonic()
-        calibration, held_out = _calibrate(model, split, config, progress)
-        set_operating_point(model, calibration.point)
-        save_checkpoint(engine, folder / CHECKPOINT)
-        seen = sorted({digest(path) for path in dataset.train_good})
-        evaluation = evaluate(model, dataset, seen=seen, device=config.device, progress=progress)
-        record = _record(dataset, config, backbone, weights, split, calibration)
-        record["bank"] = dict(zip(("rows", "width"), model.model.memory_bank.shape, strict=True))
-        record["held_out_scores"] = held_out
-        record["train_sha256"] = seen
-        record["evaluation"] = None if evaluation is None else evaluation.to_json(dataset.root)
+        record, evaluation = write_run(folder, model, engine, prepared, config, progress=progress)
         record["seconds"] = {"fit": round(fitted - started, 1), "total": round(time.monotonic() - started, 1)}
         write_json(folder / RECORD, record)
         write_report(folder, record, evaluation)
     return open_run(out)
 
 
-def _check_pictures(dataset: Dataset, progress: Progress) -> None:
-    """Read every picture and mask once, so that a broken one is named before minutes of work."""
+def prepare(dataset: Dataset, config: TrainConfig, *, progress: Progress = no_progress) -> Prepared:
+    """Check and look up everything that a training needs, before the minutes of work.
+
+    Args:
+        dataset: The data set.
+        config: What is asked for.
+        progress: Told of each picture.
+
+    Raises:
+        InputError: If a picture, the backbone or its weights do not meet their contract, or the pictures are too few.
+    """
+    split = split_good(dataset.train_good, holdout=config.holdout, seed=config.seed)
+    backbone = describe_backbone(config.backbone, config.layers, image_size=config.image_size)
+    weights = find_weights(config.backbone, config.backbone_weights)
     for done, path in enumerate(dataset.files, start=1):
         read_picture(path)
         progress("reading pictures", done, len(dataset.files))
+    return Prepared(dataset=dataset, split=split, backbone=backbone, weights=weights)
+
+
+def fit_model(
+    prepared: Prepared, config: TrainConfig, *, progress: Progress = no_progress
+) -> "tuple[Patchcore, Engine]":
+    """Build a model and fill its bank.
+
+    Args:
+        prepared: From `prepare`.
+        config: What is asked for.
+        progress: Told of each batch and each pick.
+
+    Returns:
+        The model, not calibrated yet, and the engine that fitted it.
+
+    Raises:
+        InputError: If the coreset ratio leaves fewer than two vectors.
+    """
+    model = build_model(
+        prepared.backbone,
+        image_size=config.image_size,
+        coreset_ratio=config.coreset_ratio,
+        neighbours=config.neighbours,
+        weights=prepared.weights,
+    )
+    return model, fit(model, prepared.dataset, prepared.split.bank, config, progress=progress)
+
+
+def write_run(
+    folder: Path,
+    model: "Patchcore",
+    engine: "Engine",
+    prepared: Prepared,
+    config: TrainConfig,
+    *,
+    progress: Progress = no_progress,
+) -> tuple[dict[str, Any], Evaluation | None]:
+    """Calibrate and evaluate a model whose bank is filled, and write its checkpoint and record.
+
+    Args:
+        folder: An existing folder, which becomes a run folder.
+        model: From `fit_model`; its operating point is set.
+        engine: From `fit_model`.
+        prepared: What it was trained with.
+        config: What was asked for.
+        progress: Told of each picture.
+
+    Returns:
+        The record as it was written, and the evaluation; None where there are no test pictures.
+
+    Raises:
+        InputError: If the features are not finite.
+    """
+    calibration, held_out = _calibrate(model, prepared.split, config, progress)
+    set_operating_point(model, calibration.point)
+    save_checkpoint(engine, folder / CHECKPOINT)
+    seen = sorted({digest(path) for path in prepared.dataset.train_good})
+    evaluation = evaluate(model, prepared.dataset, seen=seen, device=config.device, progress=progress)
+    record = _record(prepared, config, calibration)
+    record["bank"] = dict(zip(("rows", "width"), model.model.memory_bank.shape, strict=True))
+    record["held_out_scores"] = held_out
+    record["train_sha256"] = seen
+    record["evaluation"] = None if evaluation is None else evaluation.to_json(prepared.dataset.root)
+    write_json(folder / RECORD, record)
+    return record, evaluation
 
 
 def _calibrate(
@@ -117,21 +197,15 @@ def _calibrate(
     return calibration, named
 
 
-def _record(
-    dataset: Dataset,
-    config: TrainConfig,
-    backbone: Backbone,
-    weights: Weights,
-    split: Split,
-    calibration: Calibration,
-) -> dict[str, Any]:
+def _record(prepared: Prepared, config: TrainConfig, calibration: Calibration) -> dict[str, Any]:
     """Return what reproduces the run."""
+    backbone, weights, split = prepared.backbone, prepared.weights, prepared.split
     return {
         "schema": RUN_SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": package_versions(),
         "arguments": config.to_json(),
-        "dataset": _dataset_facts(dataset),
+        "dataset": _dataset_facts(prepared.dataset),
         "backbone": {
             "name": backbone.name,
             "layers": list(backbone.layers),

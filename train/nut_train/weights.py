@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nut_runtime.errors import InputError
 
-__all__ = ["PACKAGES", "Weights", "WeightsPackage", "find_weights", "timm_name"]
+__all__ = ["PACKAGES", "Weights", "WeightsPackage", "find_weights", "installed_backbones", "timm_name"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +93,11 @@ def find_weights(backbone: str, file: str | None = None) -> Weights:
     if package is not None and (path := _installed(package)) is not None:
         return _with_timm_names(_read(path, source=f"package {package.distribution}", expected_sha256=package.sha256))
     return _from_hub(backbone, package)
+
+
+def installed_backbones() -> tuple[str, ...]:
+    """Return the backbones whose weights an installed package has, the smallest first."""
+    return tuple(name for name, package in PACKAGES.items() if _installed(package) is not None)
 
 
 def _with_timm_names(weights: Weights) -> Weights:
