@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportConfig", "Exported", "export_bundle"]
 
-_HASHED = (ONNX_FILE, OPENVINO_FILE, f"{OPENVINO_FILE.removesuffix('.xml')}.bin")  # what makes a model another one
+# What makes a model another one; OpenVINO numbers the nodes of its XML anew in every run.
+_HASHED = (ONNX_FILE, f"{OPENVINO_FILE.removesuffix('.xml')}.bin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,7 +123,7 @@ def test_the_command_without_a_run_says_that_parity_is_left_out(bundle_folder: P
 
 
 def test_help_of_every_command_shows_an_example():
-    for name in ("dataset", "train", "evaluate", "export", "bench", "demo"):
+    for name in ("dataset", "train", "evaluate", "export", "plan", "bench", "demo"):
         result = CliRunner().invoke(main, [name, "--help"])
         assert result.exit_code == 0
         assert name == "dataset" or f"nut {name}" in result.stdout

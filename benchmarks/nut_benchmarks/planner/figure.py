@@ -25,6 +25,7 @@ def plan_figure(plan: Plan) -> bytes:
     none of them either; there is no front then.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axes: Axes = figure.add_subplot()
@@ -54,6 +55,9 @@ def plan_figure(plan: Plan) -> bytes:
     times = [row.all_ms for row in rows] + [plan.config.target_ms]
     if max(times) > _WIDE * min(times):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.1, y=0.14)
     _name(axes, plan, [(row, heights[rows.index(row)]) for row in (front or [proposed])])
     cameras = plan.config.cameras

@@ -1,5 +1,6 @@
 """A whole plan: train, export and time every candidate, mark the front, propose one, and write it all down."""
 
+import os
 import shlex
 import tempfile
 from collections.abc import Callable
@@ -25,9 +26,12 @@ from nut_train.config import TrainConfig
 from nut_train.run import package_versions
 from nut_train.weights import installed_backbones
 
-__all__ = ["PLAN", "Plan", "run_plan"]
+__all__ = ["BUSY", "PLAN", "Plan", "run_plan"]
 
 PLAN = "plan.json"
+
+BUSY = 0.5
+"""Processes a core from which on the machine counts as busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,7 @@ class Plan:
         frame_size: Height and width of the frame that was timed.
         is_supported: Whether the held-out pictures can speak for the false-reject rate.
         leaked: Test pictures left out since they repeat training pictures.
+        load: Processes a core that wanted to compute when the plan began; None where the system does not tell.
         rows: All candidates, in the order in which they came.
         versions: Of packages.
         commit: Of the working tree, or None.
@@ -65,6 +70,7 @@ class Plan:
     is_supported: bool
     frame_size: tuple[int, int]
     leaked: int
+    load: float | None
     rows: tuple[Row, ...]
     versions: dict[str, str]
     commit: str | None
@@ -84,7 +90,7 @@ class Plan:
         return found
 
     def commands(self) -> list[str]:
-        """Return the commands that make the proposal."""
+        """Return the commands that make the proposal, and run it where there is one camera."""
         candidate, config = self.proposal.row.candidate, self.config
         train: list[object] = ["nut", "train", self.dataset, "-o", "run", "--backbone", candidate.backbone]
         if candidate.weights is not None:
@@ -94,8 +100,16 @@ class Plan:
             train += ["--false-reject-rate", config.false_reject_rate]
         if config.seed != TrainConfig().seed:
             train += ["--seed", config.seed]
-        export = ["nut", "export", "run", "-o", "bundle", "--precision", candidate.precision]
-        return [shlex.join(str(part) for part in command) for command in (train, export)]
+        export: list[object] = ["nut", "export", "run", "-o", "bundle", "--precision", candidate.precision]
+        commands = [train, export]
+        if config.cameras == 1:
+            commands.append(["nut-runtime", "--model", "bundle", "--camera", 0, *self._runtime_options()])
+        return [shlex.join(str(part) for part in command) for command in commands]
+
+    def _runtime_options(self) -> list[object]:
+        """Return the engine, and the threads where they are not all there are."""
+        threads: list[object] = [] if self.threads == self.machine.cores else ["--threads", self.threads]
+        return ["--engine", self.proposal.row.candidate.engine, *threads]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
@@ -104,6 +118,7 @@ class Plan:
             "created": self.created,
             "machine": self.machine.to_json(),
             "threads": self.threads,
+            "load": self.load,
             "config": self.config.to_json(),
             "dataset": {
                 "path": str(self.dataset.resolve()),
@@ -162,6 +177,9 @@ def run_plan(
 
     machine = this_machine()
     threads = config.threads or machine.cores
+    load = _load()
+    if load is not None and load > BUSY:
+        say(f"{load:.1f} other processes a core want to compute; times will come out too long")
     backbones = config.backbones or tuple(BackboneChoice(name=name) for name in installed_backbones())
     if not backbones:
         raise InputError(
@@ -194,6 +212,7 @@ def run_plan(
             is_supported=banks[0].run.record["calibration"]["is_supported"],
             frame_size=(height, width),
             leaked=len((banks[0].run.record["evaluation"] or {"leaked": ()})["leaked"]),
+            load=load,
             rows=tuple(rows),
             versions=package_versions("onnxruntime", "openvino", "nncf"),
             commit=commit(),
@@ -232,3 +251,10 @@ def _command(root: Path, out: Path, config: PlanConfig) -> str:
     if config.is_complete:
         parts.append("--complete")
     return shlex.join(str(part) for part in parts)
+
+
+def _load() -> float | None:
+    """Return the processes a core that wanted to compute in the last minute; None where the system does not tell."""
+    if not hasattr(os, "getloadavg"):  # Windows
+        return None
+    return os.getloadavg()[0] / (os.cpu_count() or 1)

@@ -1,5 +1,6 @@
 """The way through all candidates: every bank in fp32 first, then those that are worth it in the other precisions."""
 
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from nut_benchmarks.planner.banks import Bank, Subject, train_banks
 from nut_benchmarks.planner.candidates import export_bank, measure_candidate
-from nut_benchmarks.planner.choice import Candidate, Row, front_of
+from nut_benchmarks.planner.choice import Candidate, Row
 from nut_benchmarks.planner.config import PlanConfig, counted, size_text
 from nut_benchmarks.planner.schedule import Schedule, Step
 from nut_dataset.progress import Progress
@@ -18,6 +19,10 @@ __all__ = ["Walk"]
 _FAILURES = (NutError, RuntimeError, MemoryError)
 """What may befall one candidate without ending the plan: engines and exporters raise a RuntimeError for what they
 cannot do with an unusual backbone, and a process that runs out of memory ends in one."""
+
+
+_CLEARLY = 0.9
+"""Share of another's time that is faster by more than what two timings of the same thing differ by."""
 
 
 class Walk:
@@ -70,7 +75,7 @@ class Walk:
             f"{counted(banks_there_are * len(config.precisions) * len(self.engines), 'candidate')}"
         )
         if self.others and self.first == "fp32" and not config.is_complete:
-            self.say(f"{' and '.join(self.others)} only of banks that no other one beats in fp32")
+            self.say(f"{' and '.join(self.others)} only of banks that no other one clearly beats in fp32")
         rows: list[Row] = []
         trained: list[tuple[Subject, Bank]] = []
         for subject in subjects:
@@ -86,7 +91,7 @@ class Walk:
                     rows += [
                         Row(
                             candidate=_candidate(subject, bank, precision, engine),
-                            reason="in fp32 another bank is faster and at least as accurate",
+                            reason="in fp32 another bank is clearly faster and at least as accurate",
                             is_ruled_out=True,
                         )
                         for engine in self.engines
@@ -194,9 +199,17 @@ def _step(subject: Subject, precision: str) -> Step:
 
 
 def _beaten(rows: Sequence[Row]) -> set[tuple[object, ...]]:
-    """Return the banks that another one beats in every engine."""
-    banks = {_key(row.candidate) for row in rows if row.speed is not None and row.auroc is not None}
-    return banks - {_key(row.candidate) for row in front_of(rows)}
+    """Return the banks of which another one is at least as accurate and clearly faster, in the best of its engines."""
+    best: dict[tuple[object, ...], tuple[float, tuple[float, float]]] = {}
+    for row in rows:
+        if row.speed is not None and row.accuracy_rank is not None:
+            key = _key(row.candidate)
+            best[key] = min(best.get(key, (math.inf, row.accuracy_rank)), (row.all_ms, row.accuracy_rank))
+    return {
+        key
+        for key, (time, rank) in best.items()
+        if any(other_time <= _CLEARLY * time and other_rank >= rank for other_time, other_rank in best.values())
+    }
 
 
 def _key(candidate: Candidate) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 from nut_benchmarks.planner.choice import Accuracy, Proposal, Row, Speed, auroc_error
 from nut_benchmarks.planner.config import counted
-from nut_benchmarks.planner.plan import Plan
+from nut_benchmarks.planner.plan import BUSY, Plan
 
 __all__ = ["notes", "plan_lines", "plan_title"]
 
@@ -34,12 +34,23 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(
             f"{100 * speed.rejudged:.0f}% of good parts are judged twice, which takes {speed.twice_ms:.1f} ms (p95)"
         )
+    if plan.config.cameras > 1:
+        streams = f", streams={speed.streams}" if speed.streams > 1 else ""
+        lines.append(
+            f'run it as one nut_runtime.Inspector("bundle", engine="{row.candidate.engine}", threads={plan.threads}'
+            f"{streams}) for all cameras"
+        )
     return lines
 
 
 def notes(plan: Plan) -> list[str]:
     """Return what limits the figures, the gravest first."""
     found = [_measured_with(plan, next(row.accuracy for row in plan.rows if row.accuracy is not None))]
+    if plan.load is not None and plan.load > BUSY:
+        found.append(
+            f"the machine was busy when the plan began ({plan.load:.1f} processes a core), so times may be too long; "
+            "plan again when nothing else runs"
+        )
     if plan.pictures < plan.good_pictures:
         found.append(
             f"banks were made from {plan.pictures} of {plan.good_pictures} good pictures; the ratios are those that "

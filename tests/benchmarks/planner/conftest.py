@@ -70,6 +70,7 @@ def _plan(rows: list[Row], *, target_ms: float = 30.0, cameras: int = 1, **value
         "is_supported": True,
         "frame_size": (480, 640),
         "leaked": 0,
+        "load": 0.1,
         "rows": tuple(rows),
         "versions": {"openvino": "2026.4"},
         "commit": "abc1234",

@@ -97,7 +97,9 @@ def test_fewer_defects_found_at_the_same_auroc_is_a_cost(make_row, make_plan):
 def test_cameras_are_told_with_the_way_they_are_served(make_row, make_plan):
     rows = [make_row(8.0, 0.9, all_ms=14.0, streams=2)]
     plan = make_plan(rows, cameras=3)
-    assert "7.2 ms p50, 8.0 p95; 3 cameras 14.0 ms p95, in 2 streams" in plan_lines(plan)[0]
+    proposal, served = plan_lines(plan)
+    assert "7.2 ms p50, 8.0 p95; 3 cameras 14.0 ms p95, in 2 streams" in proposal
+    assert 'Inspector("bundle", engine="openvino", threads=2, streams=2) for all cameras' in served
     assert "the parts of 3 cameras within 30 ms on 2 threads" in plan_title(plan)
     assert "as many streams as there are cameras" in " ".join(plan_markdown(plan).split())
 
@@ -109,9 +111,10 @@ def test_a_cascade_tells_how_often_it_judges_twice_and_what_that_takes(make_row,
 
 
 def test_notes_name_what_limits_the_figures(make_plan, four, ruled_out):
-    plan = make_plan([*four, ruled_out], leaked=20, is_supported=False, pictures=60, good_pictures=400)
+    plan = make_plan([*four, ruled_out], leaked=20, is_supported=False, pictures=60, good_pictures=400, load=2.1)
     told = notes(plan)
     assert "25 good and 6 defective test pictures tell an AUROC to about 0.0" in told[0]
+    assert told.pop(1).startswith("the machine was busy when the plan began (2.1 processes a core)")
     assert told[1].startswith("banks were made from 60 of 400 good pictures")
     assert told[2].startswith("20 test pictures are byte-identical")
     assert told[3].startswith("15 held-out pictures cannot speak for a false-reject rate of 1%")
@@ -157,12 +160,14 @@ def test_markdown_names_machine_commands_and_what_repeats_it(make_plan, four, re
 
 def test_the_commands_make_the_proposal(make_row, make_plan):
     row = make_row(8.0, 0.9, backbone="resnet18", weights="my weights.pth", precision="cascade", ratio=0.0125)
-    train, export = make_plan([row]).commands()
+    train, export, run = make_plan([row], threads=999).commands()
     assert train == (
         "nut train parts -o run --backbone resnet18 --backbone-weights 'my weights.pth' --image-size 256 "
         "--coreset-ratio 0.0125"
     )
     assert export == "nut export run -o bundle --precision cascade"
+    assert run == "nut-runtime --model bundle --camera 0 --engine openvino --threads 999"
+    assert len(make_plan([row], cameras=2).commands()) == 2  # nut-runtime has one camera a process
 
 
 def test_the_figure_is_drawn_for_many_candidates_of_several_backbones(make_row, make_plan):
