@@ -181,7 +181,10 @@ def run_case(
 def _model_mb(bundle: Bundle, engine: str) -> float:
     """Return the size of the model files of an engine."""
     path = bundle.model_path(engine)
-    return sum(one.stat().st_size for one in (path, path.with_suffix(".bin")) if one.is_file()) / 1e6
+    return (
+        sum(one.stat().st_size for one in (path, path.with_suffix(".bin")) if one == path or path.suffix == ".xml")
+        / 1e6
+    )
 
 
 def square_frame(picture: np.ndarray) -> np.ndarray:
