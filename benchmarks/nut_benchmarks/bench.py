@@ -6,7 +6,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nut_benchmarks.measure import PYTORCH, Job, Timing
 from nut_benchmarks.own_process import run_in_process
 from nut_dataset.layout import Dataset, open_dataset
 from nut_dataset.progress import Progress, no_progress
+from nut_export.frame_size import at_frame_size
 from nut_export.parity import Parity, compare
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, open_bundle
@@ -41,12 +43,14 @@ class BenchConfig:
         warm_up: Frames before the clock starts.
         repeats: Timed frames of one size.
         pictures: Pictures compared and timed at mixed sizes, at most, evenly over the test set.
+        cache: Folder for what OpenVINO compiled; None keeps nothing. The first run fills it, the second shows the gain.
     """
 
     threads: int = 0
     warm_up: int = 10
     repeats: int = 100
     pictures: int = 200
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -149,11 +153,16 @@ def run_bench(
     config = config or BenchConfig()
     machine = this_machine()
     threads = config.threads or machine.cores
-    with new_folder(out, marker=RESULTS, overwrite=overwrite, inputs=[bundle_folder, dataset_root]) as folder:
+    with (
+        new_folder(out, marker=RESULTS, overwrite=overwrite, inputs=[bundle_folder, dataset_root]) as folder,
+        ExitStack() as stack,
+    ):
         bundle = open_bundle(bundle_folder)
         dataset = open_dataset(dataset_root)
         run = None if run_folder is None else _own_run(run_folder, bundle)
-        paths = _test_pictures(dataset, config.pictures)
+        chosen = _test_pictures(dataset, config.pictures)
+        sources = stack.enter_context(at_frame_size(chosen, bundle.manifest.frame_px))
+        paths = list(sources)
         frame = _middle_sized(paths)
         engines = ([PYTORCH] if run is not None else []) + list(bundle.manifest.models)
         timings: dict[str, Timing] = {}
@@ -163,7 +172,7 @@ def run_bench(
             source = run_folder if engine == PYTORCH and run_folder is not None else bundle_folder
             timings[engine], results[engine] = measure_in_process(engine, source, paths, frame, threads, config)
         progress("timing engines", len(engines), len(engines))
-        parity = {} if run is None else _parity(run, bundle, dataset, paths, timings, results, progress)
+        parity = {} if run is None else _parity(run, bundle, dataset, sources, timings, results, progress)
         height, width = read_picture(frame).shape[:2]
         bench = Bench(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -242,6 +251,7 @@ def measure_in_process(
             repeats=config.repeats,
             out=name,
             started=time.time(),
+            cache=config.cache,
         )
         run_in_process("nut_benchmarks.measure", asdict(job), folder, engine=engine, threads=threads)
         timing = Timing(**json.loads((folder / "timing.json").read_text(encoding="utf-8")))
@@ -265,7 +275,7 @@ def _parity(
     run: Run,
     bundle: Bundle,
     dataset: Dataset,
-    paths: Sequence[Path],
+    sources: Mapping[Path, Path],
     timings: Mapping[str, Timing],
     results: Mapping[str, list[EngineResult]],
     progress: Progress,
@@ -274,10 +284,10 @@ def _parity(
     predictions: list[Prediction] = []
 
     def keep(prediction: Prediction) -> None:
-        predictions.append(prediction)
-        progress("judging with anomalib", len(predictions), len(paths))
+        predictions.append(replace(prediction, path=sources[prediction.path]))
+        progress("judging with anomalib", len(predictions), len(sources))
 
-    predict(run.load(), paths, keep, device="cpu")
+    predict(run.load(), list(sources), keep, device="cpu")
     return {
         engine: compare(
             predictions,
@@ -287,6 +297,7 @@ def _parity(
             precision="fp32" if engine == PYTORCH else bundle.manifest.precision,
             dataset=dataset,
             threshold=run.point.image.threshold,
+            frame_px=bundle.manifest.frame_px,
         )
         for engine, found in results.items()
     }
@@ -320,5 +331,7 @@ def _command(bundle: Path, dataset: Path, run: Path | None, out: Path, config: B
     if run is not None:
         parts += ["--run", run]
     parts += ["--threads", config.threads, "--warm-up", config.warm_up]
+    if config.cache is not None:
+        parts += ["--cache", config.cache]
     parts += ["--repeats", config.repeats, "--pictures", config.pictures]
     return shlex.join(str(part) for part in parts)

@@ -45,6 +45,11 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
     help="Share of training patches in a case's bank; may be given again.",
 )
 @click.option(
+    "--frames",
+    metavar="WxH,...",
+    help="Measure instead what frames of these sizes cost over one of the model's own size.",
+)
+@click.option(
     "--run",
     "run_folder",
     metavar="RUN",
@@ -55,6 +60,12 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
 @click.option("--threads", type=int, default=0, show_default="cores", help="Threads of every engine.")
 @click.option("--warm-up", type=int, default=10, show_default=True, metavar="N", help="Frames before the clock starts.")
 @click.option("--repeats", type=int, default=100, show_default=True, metavar="N", help="Timed frames.")
+@click.option(
+    "--cache",
+    metavar="DIR",
+    type=click.Path(file_okay=False, resolve_path=True),
+    help="Let OpenVINO keep what it compiled in DIR: the second run shows how much sooner it starts.",
+)
 @click.option("--pictures", type=int, default=200, show_default=True, metavar="N", help="Pictures compared at most.")
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 def bench(
@@ -63,11 +74,13 @@ def bench(
     cases: tuple[str, ...],
     growth: bool,
     bank_percents: tuple[float, ...],
+    frames: str | None,
     run_folder: Path | None,
     out: Path | None,
     threads: int,
     warm_up: int,
     repeats: int,
+    cache: str | None,
     pictures: int,
     force: bool,
 ) -> None:
@@ -77,6 +90,7 @@ def bench(
     nut bench --bundle bundle --run run --dataset nuts -o bench
     nut bench --bundle bundle --dataset nuts -o bench --threads 1 --repeats 300
     nut bench --case wrn50 --case lite0 -o cases
+    nut bench --bundle bundle --frames 640x480,1920x1080 -o frames
     nut bench --growth --dataset magnetic-tile -o growth
     """
     from rich.console import Console
@@ -87,7 +101,7 @@ def bench(
     from nut_benchmarks.bench import BenchConfig, run_bench
     from nut_benchmarks.report import bench_table, bench_title
 
-    config = BenchConfig(threads=threads, warm_up=warm_up, repeats=repeats, pictures=pictures)
+    config = BenchConfig(threads=threads, warm_up=warm_up, repeats=repeats, pictures=pictures, cache=cache)
     if out is None:
         raise InputError("no folder to write to was given; add -o OUT")
     if cases:
@@ -95,6 +109,11 @@ def bench(
         return
     if growth:
         _bench_growth(dataset, config, out, overwrite=force)
+        return
+    if frames is not None:
+        if bundle is None:
+            raise InputError("no bundle to measure frames with was given; add --bundle DIR")
+        _bench_frames(bundle, frames, config, out, overwrite=force)
         return
     if bundle is None or dataset is None:
         raise InputError("give a bundle and a data set (--bundle DIR --dataset DIR), or a case (--case NAME)")
@@ -146,6 +165,34 @@ def _bench_cases(
             click.echo(f"  {engine}: {note}")
     click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
     click.echo(f"results {out / 'cases.json'}\ntable   {out / 'cases.md'}")
+
+
+def _bench_frames(bundle: Path, frames: str, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:
+    """Measure what larger frames cost, and print and write the table."""
+    import shlex
+
+    from rich.console import Console
+
+    from nut_benchmarks.frames import run_frames
+    from nut_benchmarks.frames_report import FRAMES_FILE, frames_table, write_frames
+    from nut_export.frame_size import check_frame_size, parse_frame_size
+    from nut_runtime.atomic import new_folder
+    from nut_runtime.machine import this_machine
+
+    sizes = [parse_frame_size(text) for text in frames.split(",")]
+    for size in sizes:
+        check_frame_size(size)
+    machine = this_machine()
+    threads = config.threads or machine.cores
+    command = ["nut", "bench", "--bundle", bundle, "--frames", frames, "-o", out, "--threads", config.threads]
+    command += ["--warm-up", config.warm_up, "--repeats", config.repeats]
+    with new_folder(out, marker=FRAMES_FILE, overwrite=overwrite, inputs=[bundle]) as folder:
+        found = run_frames(bundle, sizes, threads=threads, warm_up=config.warm_up, repeats=config.repeats)
+        write_frames(folder, found, machine, shlex.join(map(str, command)))
+    click.echo(f"{found.bundle_id}, {threads} threads")
+    Console().print(frames_table(found))
+    click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
+    click.echo(f"results {out / FRAMES_FILE}\ntable   {out / 'frames.md'}")
 
 
 def _bench_growth(dataset: Path | None, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:

@@ -20,7 +20,7 @@ from nut_runtime.engines.base import EngineResult
 from nut_runtime.engines.import_openvino import import_openvino
 from nut_runtime.pictures import read_picture
 
-__all__ = ["PYTORCH", "Job", "Timing", "load_judge", "run_job"]
+__all__ = ["PYTORCH", "Job", "Timing", "load_judge", "peak_bytes", "run_job", "timed_ms"]
 
 PYTORCH = "pytorch"
 """anomalib itself, in PyTorch eager mode."""
@@ -45,6 +45,7 @@ class Job:
         repeats: Timed frames of the one size.
         out: Folder for `timing.json` and `results.npz`.
         started: `time.time()` when the process was asked for.
+        cache: Folder for what OpenVINO compiled, or None.
     """
 
     engine: str
@@ -56,6 +57,7 @@ class Job:
     repeats: int
     out: str
     started: float
+    cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class Timing:
         return asdict(self)
 
 
-def load_judge(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]:
+def load_judge(engine: str, model: Path, threads: int, cache: Path | None = None) -> tuple[Judge, str, str]:
     """Load a model; return what judges a frame, the engine's version and its precision.
 
     For PyTorch that is anomalib's prediction path without its Engine around it: the pre-processor's antialiased
@@ -108,7 +110,7 @@ def load_judge(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]
         from nut_runtime.bundle import open_bundle
         from nut_runtime.engines import load_engine
 
-        loaded = load_engine(open_bundle(model), engine, threads=threads)
+        loaded = load_engine(open_bundle(model), engine, threads=threads, cache=cache)
         return loaded.infer, loaded.version, loaded.precision
     import torch
 
@@ -181,16 +183,18 @@ def run_job(job: Job) -> Timing:
     Args:
         job: What to measure.
     """
-    judge, version, precision = load_judge(job.engine, Path(job.model), job.threads)
+    judge, version, precision = load_judge(
+        job.engine, Path(job.model), job.threads, None if job.cache is None else Path(job.cache)
+    )
     load_s = time.time() - job.started
     frame = read_picture(job.frame)
-    first_ms = _timed(judge, frame)
+    first_ms = timed_ms(judge, frame)
     for _ in range(job.warm_up):
         judge(frame)
-    steady = [_timed(judge, frame) for _ in range(job.repeats)]
+    steady = [timed_ms(judge, frame) for _ in range(job.repeats)]
     # one picture in memory at a time, or the peak would be that of the data set
-    mixed = [_timed(judge, read_picture(path)) for path in job.pictures]
-    peak = _peak_bytes()
+    mixed = [timed_ms(judge, read_picture(path)) for path in job.pictures]
+    peak = peak_bytes()
     results = [judge(read_picture(path)) for path in job.pictures]
     np.savez(
         Path(job.out) / "results.npz",
@@ -237,14 +241,14 @@ def _streams_per_s(job: Job, frame: NDArray[np.uint8]) -> float | None:
         return len(frames) / (time.perf_counter() - started)
 
 
-def _timed(judge: Judge, frame: NDArray[np.uint8]) -> float:
+def timed_ms(judge: Judge, frame: NDArray[np.uint8]) -> float:
     """Return the milliseconds one frame takes."""
     started = time.perf_counter()
     judge(frame)
     return (time.perf_counter() - started) * 1e3
 
 
-def _peak_bytes() -> float:
+def peak_bytes() -> float:
     """Return the most resident memory this process has had.
 
     Linux's `ru_maxrss` starts from what the parent process had, so the process's own high-water mark is read.

@@ -29,6 +29,14 @@ class GraphBuilder:
         self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=f"node/{output}", **attributes))
         return output
 
+    def split(self, source: str, sizes: list[int], *, axis: int = 0) -> list[str]:
+        """Cut a tensor into pieces of these sizes along an axis and return their names."""
+        pieces = [self._unnamed("Split") for _ in sizes]
+        self.nodes.append(
+            helper.make_node("Split", [source, self.constant(sizes)], pieces, name=f"node/{pieces[0]}", axis=axis)
+        )
+        return pieces
+
     def smallest(self, values: str, count: int, *, axis: int = 1) -> tuple[str, str]:
         """Add the `count` smallest values along an axis and their places, the smallest first.
 

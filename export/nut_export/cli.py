@@ -67,6 +67,11 @@ __all__ = ["export"]
     help="Write a model repository as well: ovms for OpenVINO Model Server. As large as the model.",
 )
 @click.option(
+    "--frame-size",
+    metavar="WxH",
+    help="Take frames of this size only, such as 1920x1080, and refuse any other; any size by default.",
+)
+@click.option(
     "--sign",
     "sign_with",
     metavar="KEY.pem",
@@ -98,6 +103,7 @@ def export(
     pictures: int,
     compat: tuple[str, ...],
     layout: str | None,
+    frame_size: str | None,
     sign_with: Path | None,
     checkpoint: Path | None,
     image_size: str | None,
@@ -113,6 +119,7 @@ def export(
     nut export run -o bundle --precision cascade
     nut export run -o bundle --name m8-nut --dataset other-nuts
     nut export run -o bundle --compat anomalib --compat model-api --layout ovms
+    nut export run -o bundle --frame-size 1920x1080
     nut export run -o bundle --sign plant.pem
     nut export --from-checkpoint model.ckpt --dataset nuts -o bundle
     """
@@ -121,6 +128,7 @@ def export(
     hush_libraries()
     from nut_export.export import ExportConfig, export_bundle
     from nut_export.fast import FastConfig
+    from nut_export.frame_size import parse_frame_size
     from nut_export.passphrase import ask_passphrase
     from nut_export.signing import load_signing_key
 
@@ -133,6 +141,7 @@ def export(
         compat=compat,
         layout=layout,
         fast=FastConfig(components=components, candidates=candidates),
+        frame_px=None if frame_size is None else parse_frame_size(frame_size),
     )
     key = None if sign_with is None else load_signing_key(sign_with, ask_passphrase)  # before the long work
     check_output_folder(out, marker=MANIFEST, overwrite=force)  # before a large checkpoint is read
@@ -169,7 +178,9 @@ def _print_export(exported: "Exported", wanted: str) -> None:
         line = f"{parity.engine:<{width}}max |d pred_score| {parity.max_d_score:.1e}, {len(parity.flips)} flips "
         if parity.precision == "int8":
             line += f"({parity.far_flips} farther than 0.02 from the threshold) "
-        line += f"on {parity.pictures} pictures of {parity.sizes} sizes"
+        line += f"on {parity.pictures} pictures "
+        size = parity.frame_px
+        line += f"of {parity.sizes} sizes" if size is None else f"brought to {size[1]}x{size[0]}"
         if parity.recall is not None:
             line += f", recall {100 * parity.recall:.2f}%"
         if parity.rejudged is not None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from nut_export.cascade import FAST_FOLDER, choose_cascade
 from nut_export.compat import COMPAT, write_compat
 from nut_export.compat_engine import CompatEngine
 from nut_export.fast import FastConfig, FastModel, build_fast, pixels_of, search_recall
+from nut_export.frame_size import at_frame_size, check_frame_size, input_text
 from nut_export.golden import choose_golden, selftest_tolerances, write_golden
 from nut_export.graph import Parts, assemble, prepare
 from nut_export.ovms import LAYOUTS, write_ovms
@@ -54,6 +56,7 @@ class ExportConfig:
         is_forced: Write the bundle even where the proof fails.
         compat: Variants for other tools to write as well, names from `nut_export.compat.COMPAT`.
         layout: Model repository to write as well, one of `nut_export.ovms.LAYOUTS`; None writes none.
+        frame_px: Height and width of the only frames that the model is to take; None takes any.
         fast: What of the fast model of `int8` and `cascade` is fixed instead of chosen.
     """
 
@@ -64,6 +67,7 @@ class ExportConfig:
     is_forced: bool = False
     compat: tuple[str, ...] = ()
     layout: str | None = None
+    frame_px: tuple[int, int] | None = None
     fast: FastConfig = field(default_factory=FastConfig)
 
     def __post_init__(self) -> None:
@@ -85,6 +89,8 @@ class ExportConfig:
                 raise InputError(f"unknown compat variant {name!r}, expected one of {', '.join(COMPAT)}")
         if self.layout is not None and self.layout not in LAYOUTS:
             raise InputError(f"unknown layout {self.layout!r}, expected one of {', '.join(LAYOUTS)}")
+        if self.frame_px is not None:
+            check_frame_size(self.frame_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,14 +139,17 @@ def export_bundle(
     config = config or ExportConfig()
     tolerance = TOLERANCES[config.precision] if config.tolerance is None else config.tolerance
     inputs = [run.folder, *([] if signing_key is None else [signing_key.path])]
-    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs) as folder:
+    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs) as folder, ExitStack() as stack:
         pictures = find_pictures(run, dataset_root, config.pictures)
-        dataset, paths = pictures.dataset, pictures.proof
+        dataset = pictures.dataset
+        sources = stack.enter_context(at_frame_size([*pictures.proof, *pictures.others], config.frame_px))
+        brought = {source: path for path, source in sources.items()}
+        others = [brought[path] for path in pictures.others]
         model = run.load()
-        predictions = _reference(model, paths, progress)
+        predictions = _reference(model, [brought[path] for path in pictures.proof], progress)
         run = run.settled(predictions)
         progress("building the graph", 0, 1)
-        parts = prepare(model, run.backbone, size=run.config.image_size, point=run.point)
+        parts = prepare(model, run.backbone, size=run.config.image_size, point=run.point, frame_px=config.frame_px)
         progress("building the graph", 1, 1)
         facts = _facts(run, dataset, config, grid=parts.grid)
         options: Mapping[str, tuple[FastModel, ...]] = {}
@@ -148,7 +157,7 @@ def export_bundle(
             options = build_fast(
                 parts,
                 [pixels_of(model, read_picture(path)) for path in pictures.training],
-                [pixels_of(model, read_picture(path)) for path in pictures.others],
+                [pixels_of(model, read_picture(path)) for path in others],
                 config.fast,
                 engines=sorted(ENGINES),
                 progress=progress,
@@ -160,9 +169,9 @@ def export_bundle(
             write_ovms(folder / models["openvino"], facts["name"])
 
         golden = write_golden(model, choose_golden(predictions), folder)
-        draft = _draft(run, facts, models, golden, folder, is_int8=config.precision == "int8")
+        draft = _draft(run, facts, models, golden, folder, config)
         if config.precision == "cascade":
-            found = choose_cascade(Bundle(folder=folder, manifest=draft), options, info, pictures.others, progress)
+            found = choose_cascade(Bundle(folder=folder, manifest=draft), options, info, others, progress)
         else:
             found = None
         if found is not None:
@@ -179,7 +188,7 @@ def export_bundle(
         engines = {name: load_engine(bundle, name) for name in models}
         judges = engines | {judge.name: judge for judge in (CompatEngine(variants[name], name) for name in variants)}
         coarse = {name for name, one in fast.items() if one.plan is not None}
-        parities = _prove(judges, draft, predictions, parts, coarse, dataset, progress)
+        parities = _prove(judges, draft, predictions, sources, parts, coarse, dataset, progress)
         write_json(folder / "parity.json", {name: parity.to_json() for name, parity in parities.items()})
         write_parity_report(folder / "parity.html", draft, parities, tolerance)
         if not config.is_forced:
@@ -235,15 +244,14 @@ def _draft(
     models: Mapping[str, str],
     golden: tuple[GoldenFrame, ...],
     folder: Path,
-    *,
-    is_int8: bool,
+    config: ExportConfig,
 ) -> Manifest:
     """Return the manifest before the proof."""
     return Manifest(
         bundle_id=_bundle_id(facts["name"], folder, run),
         name=facts["name"],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        precision="int8" if is_int8 else "fp32",
+        precision="int8" if config.precision == "int8" else "fp32",
         input_height_px=run.config.image_height_px,
         input_width_px=run.config.image_width_px,
         point=run.point,
@@ -254,6 +262,7 @@ def _draft(
         tolerances={},
         parity={},
         provenance=facts,
+        frame_px=config.frame_px,
     )
 
 
@@ -261,6 +270,7 @@ def _prove(
     judges: Mapping[str, Engine],
     manifest: Manifest,
     predictions: Sequence[Prediction],
+    sources: Mapping[Path, Path],
     parts: Parts,
     coarse: Collection[str],
     dataset: Dataset,
@@ -268,9 +278,10 @@ def _prove(
 ) -> dict[str, Parity]:
     """Hold every engine and variant against the reference; measure the recall of those whose search is coarse."""
     paths = [prediction.path for prediction in predictions]
+    named = [replace(prediction, path=sources[prediction.path]) for prediction in predictions]
     return {
         name: compare(
-            predictions,
+            named,
             measure(judge, predictions, progress),
             engine=name,
             engine_version=judge.version,
@@ -278,6 +289,7 @@ def _prove(
             dataset=dataset,
             threshold=manifest.point.image.threshold,
             recall=search_recall(judge, parts.bank, paths) if name in coarse else None,
+            frame_px=manifest.frame_px,
         )
         for name, judge in judges.items()
     }
@@ -321,7 +333,7 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
             if key in record["calibration"]  # a checkpoint states none of them
         },
         "evaluation": {key: evaluation.get(key) for key in ("image", "pixel")},
-        "input": {INPUT: "uint8 [1, H, W, 3], BGR, any H and W"},
+        "input": {INPUT: input_text(config.frame_px)},
         "outputs": dict(OUTPUTS),
         "versions": package_versions("onnx", "openvino", "onnxruntime"),
         **{key: record[key] for key in ("checkpoint",) if key in record},

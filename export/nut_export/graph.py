@@ -35,6 +35,7 @@ class Parts:
         size: Height and width of the model's input.
         point: Thresholds and ranges, fixed into the graph; the runtime decides from `raw_score` and the manifest,
             other tools from `pred_score`.
+        frame_px: Height and width of the only frames to be taken; None takes any.
     """
 
     features: onnx.ModelProto
@@ -43,9 +44,17 @@ class Parts:
     backbone: Backbone
     size: tuple[int, int]
     point: OperatingPoint
+    frame_px: tuple[int, int] | None = None
 
 
-def prepare(model: "Patchcore", backbone: Backbone, *, size: tuple[int, int], point: OperatingPoint) -> Parts:
+def prepare(
+    model: "Patchcore",
+    backbone: Backbone,
+    *,
+    size: tuple[int, int],
+    point: OperatingPoint,
+    frame_px: tuple[int, int] | None = None,
+) -> Parts:
     """Take a trained model apart.
 
     Args:
@@ -53,10 +62,11 @@ def prepare(model: "Patchcore", backbone: Backbone, *, size: tuple[int, int], po
         backbone: Its normalisation.
         size: Height and width of the model's input.
         point: Thresholds and ranges.
+        frame_px: Height and width of the only frames to be taken; None takes any.
     """
     bank = prepare_bank(model.model.memory_bank.detach().cpu().numpy().astype(np.float32), model.model.num_neighbors)
     features, grid = export_features(model.model, size=size, source=STAGE_PIXELS, target=STAGE_EMBEDDING)
-    return Parts(features=features, grid=grid, bank=bank, backbone=backbone, size=size, point=point)
+    return Parts(features=features, grid=grid, bank=bank, backbone=backbone, size=size, point=point, frame_px=frame_px)
 
 
 def assemble(
@@ -93,7 +103,7 @@ def assemble(
     _add_decision(graph, "raw_score", parts.point.image, score="pred_score", label="pred_label")
     _add_decision(graph, raw_map, parts.point.pixel, score="anomaly_map", label="pred_mask")
     return graph.model(
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "height", "width", 3])],
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, *(parts.frame_px or ("height", "width")), 3])],
         [
             helper.make_tensor_value_info("pred_score", TensorProto.FLOAT, [1]),
             helper.make_tensor_value_info("raw_score", TensorProto.FLOAT, [1]),

@@ -4,6 +4,7 @@ Both models judge held-out good pictures and perturbed copies of them - lighter,
 so that scores below, at and above the threshold are among them. The band is twice the largest difference.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from nut_dataset.progress import Progress, no_progress
 from nut_export.proof_pictures import thinned
 from nut_runtime.engines.base import Engine
+from nut_runtime.errors import ParityError
 from nut_runtime.pictures import read_picture
 
 __all__ = ["AS_IT_IS", "PERTURBATIONS", "SAFETY_FACTOR", "Guard", "guard_band"]
@@ -111,6 +113,9 @@ def guard_band(
         pictures: Good pictures that are not in the bank, at least one; 50 are used at most, evenly.
         threshold: The raw threshold, which the band is at least a share of.
         progress: Told of each picture.
+
+    Raises:
+        ParityError: If a score is no number.
     """
     chosen = thinned(pictures, _MOST_PICTURES)
     worst = dict.fromkeys(PERTURBATIONS, 0.0)
@@ -122,8 +127,13 @@ def guard_band(
             started = time.perf_counter()
             score = fast.infer(seen).raw_score
             between = time.perf_counter()
-            worst[name] = max(worst[name], abs(score - exact.infer(seen).raw_score))
+            difference = abs(score - exact.infer(seen).raw_score)
             times.append((between - started, time.perf_counter() - between))
+            if not math.isfinite(difference):  # compared with the others, NaN would be passed over
+                raise ParityError(
+                    f"{fast.name} gives a score that is not a number for {path} ({name}); no bundle was written"
+                )
+            worst[name] = max(worst[name], difference)
             if name == AS_IT_IS:
                 scores.append(score)
         progress(f"guard band of {fast.name}", done, len(chosen))

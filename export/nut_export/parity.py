@@ -75,6 +75,7 @@ class Parity:
         min_mask_iou: The smallest of any one picture.
         recall: Share of patches whose true nearest bank vector was found; None where the search is exact.
         rejudged: Pictures that a cascade's exact model decided; None without a cascade.
+        frame_px: Height and width that every picture was brought to first, for both sides; None where none was.
     """
 
     engine: str
@@ -93,6 +94,7 @@ class Parity:
     min_mask_iou: float
     recall: float | None = None
     rejudged: int | None = None
+    frame_px: tuple[int, int] | None = None
 
     @property
     def far_flips(self) -> int:
@@ -136,6 +138,7 @@ def compare(
     dataset: Dataset,
     threshold: float,
     recall: float | None = None,
+    frame_px: tuple[int, int] | None = None,
 ) -> Parity:
     """Compare an engine's results with the reference's predictions.
 
@@ -148,6 +151,7 @@ def compare(
         dataset: Tells which pictures are defective, and where.
         threshold: The raw threshold, the unit of `max_d_raw`.
         recall: That of the search, where it is not exact.
+        frame_px: Height and width that every picture was brought to first; None where none was.
     """
     pairs = list(zip(predictions, results, strict=True))
     d_scores = np.array([abs(ours.pred_score - theirs.pred_score) for theirs, ours in pairs])
@@ -160,7 +164,7 @@ def compare(
         engine_version=engine_version,
         precision=precision,
         pictures=len(pairs),
-        sizes=len({read_picture(theirs.path).shape for theirs, _ in pairs}),
+        sizes=len({frame_px or read_picture(theirs.path).shape[:2] for theirs, _ in pairs}),
         max_d_score=float(d_scores.max()),
         mean_d_score=float(d_scores.mean()),
         max_d_raw=float(d_raw.max() / threshold),
@@ -176,6 +180,7 @@ def compare(
         min_mask_iou=min((inside / union if union else 1.0) for inside, union in overlaps),
         recall=recall,
         rejudged=sum(ours.is_rejudged for _, ours in pairs) if precision == "cascade" else None,
+        frame_px=frame_px,
     )
 
 

@@ -152,7 +152,7 @@ def choose_plan(
     truth = grouped.half_norms - centred @ grouped.bank.rows.T  # (N, rows)
     is_free = components is None and candidates is None
     floor = _PLANNED_RECALL if is_free else LEAST_RECALL
-    counts = (candidates,) if candidates else tuple(count for count in _CANDIDATES if count <= grouped.groups)
+    counts = (candidates,) if candidates else tuple(sorted({min(count, grouped.groups) for count in _CANDIDATES}))
     best, best_cost = None, rows * (width + _SELECT_COST[engine, "fp32"]) if is_free else np.inf
     found = 0.0
     for arithmetic, kept in _widths(width, components):

@@ -6,7 +6,8 @@ accuracy. And where that is still off by more than is asked, each convolution is
 float32 until it holds.
 
 The weights' range is halved (NNCF's overflow fix), so that the sums of pairs of products fit the 16 bits in which CPUs
-without VNNI add them: the same file is right on them too.
+without VNNI add them: the same file is right on them too. Depthwise convolutions keep the full range; they have no
+pairs of channels to add, and OpenVINO adds their products in 32 bits.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The antialiased bilinear resize of torch, as two small matrix products that every engine computes alike.
+"""The antialiased bilinear resize of torch, as small matrix products that every engine computes alike.
 
 `Resize(antialias=True)` weighs input pixels with a triangle whose half-width grows with the scale, normalised
 to sum 1 (torch `UpSampleKernel.cpp`, `_compute_indices_weights_aa`; the same filter as Pillow's BILINEAR).
@@ -9,6 +9,7 @@ not open to interpretation. Against torch they differ by 2e-7 on a 0..1 scale.
 import numpy as np
 from numpy.typing import NDArray
 
+from nut_export.banded import Block, add_blocks
 from nut_export.builder import GraphBuilder
 
 __all__ = ["add_preprocessing", "triangle_weights"]
@@ -50,8 +51,8 @@ def add_preprocessing(
 ) -> str:
     """Add resize, channel order and normalisation.
 
-    The height is contracted first, on the frame as it lies in memory (`[H, W*3]`): one product, no transposed
-    float copy of the full frame.
+    The height is contracted first, on the frame as it lies in memory (`[H, W*3]`), block by block: there is never a
+    float copy of the full frame. What is left is small enough to be brought into planes for the width.
 
     Args:
         graph: Takes the nodes.
@@ -63,20 +64,22 @@ def add_preprocessing(
     """
     graph.scope = "resize"
     height, width = size
-    shape = graph.op("Shape", image)
-    rows = graph.op("Gather", shape, graph.constant(np.int64(1)), axis=0)
-    columns = graph.op("Gather", shape, graph.constant(np.int64(2)), axis=0)
-    row_weights = _weights(graph, rows, height)  # (height, H)
-    column_weights = _weights(graph, columns, width)  # (width, W)
+    rows = add_blocks(graph, graph.op("Shape", image, start=1, end=2), height)
+    columns = add_blocks(graph, graph.op("Shape", image, start=2, end=3), width)
 
-    pixels = graph.op("Cast", image, to=1)
-    flat_shape = graph.op("Concat", graph.op("Unsqueeze", rows, graph.constant([0])), graph.constant([-1]), axis=0)
-    flat = graph.op("Reshape", pixels, flat_shape)  # (H, W * 3)
-    lower = graph.op("MatMul", row_weights, flat)  # (height, W * 3)
-    lower = graph.op("Reshape", lower, graph.constant([height, -1, 3]))
-    planes = graph.op("Transpose", lower, perm=[2, 0, 1])  # (3, height, W), BGR
-    small = graph.op("MatMul", planes, graph.op("Transpose", column_weights, perm=[1, 0]))  # (3, height, width)
-    rgb = graph.op("Gather", small, graph.constant([2, 1, 0]), axis=0)
+    flat = graph.op("Reshape", graph.op("Squeeze", image, graph.constant([0])), graph.constant([0, -1]))  # (H, W * 3)
+    lower = [
+        graph.op("MatMul", block.weights, graph.op("Cast", _window(graph, flat, block, axis=0), to=1)) for block in rows
+    ]
+    pixels = graph.op("Reshape", graph.op("Concat", *lower, axis=0), graph.constant([1, height, -1, 3]))
+    planes = graph.op("Transpose", pixels, perm=[0, 3, 1, 2])  # (1, 3, height, W), BGR
+    planes = graph.op("Reshape", planes, graph.constant([3 * height, -1]))
+    small = [
+        graph.op("MatMul", _window(graph, planes, block, axis=1), graph.op("Transpose", block.weights, perm=[1, 0]))
+        for block in columns
+    ]
+    bgr = graph.op("Reshape", graph.op("Concat", *small, axis=1), graph.constant([3, height, width]))
+    rgb = graph.op("Gather", bgr, graph.constant([2, 1, 0]), axis=0)
 
     # (value / 255 - mean) / std, as one multiplication and one addition
     factor = np.array([1 / (255 * one) for one in std], np.float32).reshape(3, 1, 1)
@@ -89,17 +92,5 @@ def add_preprocessing(
     return graph.op("Unsqueeze", scaled, graph.constant([0]), name=name)
 
 
-def _weights(graph: GraphBuilder, size_in: str, size_out: int) -> str:
-    """Add `triangle_weights` for an input side that is known only when a frame comes: `[size_out, size_in]`."""
-    places = graph.op("Range", graph.constant(np.int64(0)), size_in, graph.constant(np.int64(1)))  # 0 .. size_in - 1
-    places = graph.op("Unsqueeze", graph.op("Cast", places, to=1), graph.constant([0]))  # (1, size_in)
-    scale = graph.op("Div", graph.op("Cast", size_in, to=1), graph.constant(np.float32(size_out)))
-    one = graph.constant(np.float32(1))
-    inverse = graph.op("Div", one, graph.op("Max", scale, one))
-    halves = np.arange(size_out, dtype=np.float32)[:, None] + np.float32(0.5)
-    centres = graph.op("Mul", graph.constant(halves, name=f"resize/halves_{size_out}"), scale)  # (size_out, 1)
-    offsets = graph.op("Add", graph.op("Sub", places, centres), graph.constant(np.float32(0.5)))
-    slope = graph.op("Sub", one, graph.op("Abs", graph.op("Mul", offsets, inverse)))
-    weights = graph.op("Max", slope, graph.constant(np.float32(0)))
-    total = graph.op("ReduceSum", weights, graph.constant([1]), keepdims=1)
-    return graph.op("Div", weights, total)
+def _window(graph: GraphBuilder, source: str, block: Block, *, axis: int) -> str:
+    return graph.op("Slice", source, block.start, block.end, graph.constant([axis]))

@@ -51,6 +51,19 @@ class Bundle:
             raise BundleError(f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}")
         return self.folder / path
 
+    def model_digest(self, engine: str, *, is_fast: bool = False) -> str:
+        """Return a digest of an engine's model files, from their SHA-256 in the manifest; hex.
+
+        Args:
+            engine: Name of the engine.
+            is_fast: Take the fast model of a cascade instead of the exact one.
+
+        Raises:
+            BundleError: If the bundle has no model for it.
+        """
+        sums = [self.manifest.files[name].sha256 for name in self._model_files(engine, is_fast=is_fast)]
+        return hashlib.sha256("".join(sums).encode()).hexdigest()
+
     def check_model(self, engine: str, *, is_fast: bool = False) -> None:
         """Compare an engine's model files with their SHA-256 once more, before they are read once more.
 
@@ -61,10 +74,13 @@ class Bundle:
         Raises:
             BundleError: If one was altered, or the whole bundle replaced, since it was opened.
         """
+        for name in self._model_files(engine, is_fast=is_fast):
+            _check_file(self.folder, name, self.manifest.files[name])
+
+    def _model_files(self, engine: str, *, is_fast: bool) -> list[str]:
+        """Return the files of an engine's model: one of ONNX, two of an IR."""
         path = self.model_path(engine, is_fast=is_fast).relative_to(self.folder).as_posix()
-        for name in (path, f"{path.removesuffix('.xml')}.bin"):
-            if name in self.manifest.files:
-                _check_file(self.folder, name, self.manifest.files[name])
+        return [name for name in (path, f"{path.removesuffix('.xml')}.bin") if name in self.manifest.files]
 
     def unlisted_files(self) -> list[str]:
         """Return the files in the folder that the manifest does not vouch for, as paths below it; none is ever used."""

@@ -34,6 +34,7 @@ EXIT_STOPPED = 130
 
 DEFAULT_BUNDLE = "bundle"
 BUNDLE_VARIABLE = "NUT_MODEL"
+CACHE_VARIABLE = "NUT_CACHE"
 KEY_VARIABLE = "NUT_VERIFY_KEY"
 
 
@@ -121,6 +122,13 @@ def main() -> None:
     help="Which parts' overlays to save, with --save-dir.",
 )
 @click.option(
+    "--cache",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=CACHE_VARIABLE,
+    help=f"Keep what OpenVINO compiled in DIR, or ${CACHE_VARIABLE}, for a quicker start.",
+)
+@click.option(
     "--streams",
     type=click.IntRange(min=1),
     default=1,
@@ -144,6 +152,7 @@ def run(
     output: str | None,
     save_dir: Path | None,
     save: str,
+    cache: Path | None,
     streams: int,
     fail_on_defect: bool,
     limit: int | None,
@@ -164,7 +173,9 @@ def run(
     if (camera is None) == (not files):
         raise click.UsageError("name pictures, folders or videos to judge, or a camera with --camera N, not both")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped ends as with Ctrl-C
-    inspector = Inspector(open_bundle(model, verify_key=verify_key), engine=engine, threads=threads, streams=streams)
+    inspector = Inspector(
+        open_bundle(model, verify_key=verify_key), engine=engine, threads=threads, streams=streams, cache=cache
+    )
     if strict:
         _refuse_drift(inspector)
     with ExitStack() as stack:
@@ -334,6 +345,9 @@ def info(model: Path, verify_key: Path | None, as_json: bool) -> None:
     facts = manifest.provenance
     backbone, bank = facts.get("backbone", {}), facts.get("bank", {})
     calibration = facts.get("calibration", {})
+    frames = "any uint8 BGR frame"
+    if manifest.frame_px is not None:
+        frames = f"uint8 BGR frames of {manifest.frame_px[1]}x{manifest.frame_px[0]} only"
     rate = "false-reject rate not stated"
     if calibration:
         rate = f"aimed at {100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
@@ -349,7 +363,7 @@ def info(model: Path, verify_key: Path | None, as_json: bool) -> None:
             f"{backbone.get('name')} {', '.join(backbone.get('layers', []))} ({backbone.get('weights')})",
         ),
         ("memory bank", f"{bank.get('rows')} x {bank.get('width')}"),
-        ("input", f"any uint8 BGR frame, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
+        ("input", f"{frames}, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
         ("precision", manifest.precision),
         ("threshold", f"raw {manifest.point.image.threshold:.6g}, {rate}"),
     ]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.engines import load_engine
+from nut_runtime.engines.cascade import CascadeEngine
 from nut_runtime.errors import EngineError, InputError
 from nut_runtime.pictures import check_frame
 from nut_runtime.regions import defect_boxes
@@ -26,6 +27,7 @@ class Inspector:
         engine: `openvino` or `onnxruntime`; None takes whichever is installed.
         threads: Threads to compute with; None leaves it to the engine.
         streams: Frames that may be judged at the same time, from threads of their own.
+        cache: Folder for what OpenVINO compiled, as in `load_engine`.
         verify_key: As in `open_bundle`, for a bundle folder.
 
     Raises:
@@ -46,24 +48,35 @@ class Inspector:
         engine: str | None = None,
         threads: int | None = None,
         streams: int = 1,
+        cache: Path | None = None,
         verify_key: str | Path | None = None,
     ) -> None:
         if isinstance(bundle, Bundle) and verify_key is not None:
             raise InputError(f"{bundle.folder} is open already; give verify_key to open_bundle instead")
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle, verify_key=verify_key)
-        self.engine = load_engine(self.bundle, engine, threads=threads, streams=streams)
+        self.engine = load_engine(self.bundle, engine, threads=threads, streams=streams, cache=cache)
 
     def warm_up(self, height: int | None = None, width: int | None = None) -> float:
         """Judge a grey frame of this size, so that the first real one does not pay for set-up; return its ms.
 
+        A cascade judges it with both of its models: the first part near the threshold is a real one too.
+
         Args:
-            height: In pixels; None takes the model's input height.
-            width: In pixels; None takes the model's input width.
+            height: In pixels; None takes the bundle's frame height, or else the model's input height.
+            width: In pixels; None takes the same of the width.
+
+        Raises:
+            PictureError: If the bundle takes frames of another size only.
+            EngineError: If the engine fails.
         """
         manifest = self.bundle.manifest
-        shape = (height or manifest.input_height_px, width or manifest.input_width_px, 3)
+        usual = manifest.frame_px or (manifest.input_height_px, manifest.input_width_px)
+        frame = np.full((height or usual[0], width or usual[1], 3), 127, np.uint8)
+        check_frame(frame, frame_px=manifest.frame_px)
         started = time.perf_counter()
-        self.engine.infer(np.full(shape, 127, np.uint8))
+        self.engine.infer(frame)
+        if isinstance(self.engine, CascadeEngine):
+            self.engine.exact.infer(frame)
         return (time.perf_counter() - started) * 1e3
 
     def inspect(self, frame: NDArray[np.uint8]) -> Verdict:
@@ -73,14 +86,15 @@ class Inspector:
         threshold without a new export.
 
         Args:
-            frame: uint8 `[H, W, 3]`, BGR, of any size; nothing is to be done to it beforehand.
+            frame: uint8 `[H, W, 3]`, BGR, of any size unless the bundle was exported for one; nothing is to be done
+                to it beforehand.
 
         Raises:
-            PictureError: If the frame is of another type or shape.
+            PictureError: If the frame is of another type or shape, or not of the bundle's frame size.
             EngineError: If the engine fails, or gives a score that is no number.
         """
-        frame = check_frame(frame)
         manifest = self.bundle.manifest
+        frame = check_frame(frame, frame_px=manifest.frame_px)
         started = time.perf_counter()
         result = self.engine.infer(frame)
         inferred = time.perf_counter()

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nut_runtime.errors import PictureError, SourceError
@@ -84,8 +85,9 @@ class _Once:
 
     def warm_up(self, inspector: Inspector, frame: Frame) -> None:
         if not self._is_done and frame.picture is not None:
-            self._is_done = True
-            inspector.warm_up(*frame.picture.shape[:2])  # the engine prepares for a frame's very size
+            with suppress(PictureError):  # of a size that the bundle does not take: `_judge` is told so as well
+                inspector.warm_up(*frame.picture.shape[:2])  # the engine prepares for a frame's very size
+                self._is_done = True
 
 
 def _judge(sequence: int, frame: Frame, inspector: Inspector) -> Judged:

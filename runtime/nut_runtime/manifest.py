@@ -92,6 +92,7 @@ class Manifest:
         parity: Summary of the proof, by engine.
         provenance: Where the model came from: run, data set fingerprint, backbone, bank, package versions.
         cascade: The fast model in front, where the precision is `cascade`.
+        frame_px: Height and width of the only frames the model files take; None where they take any.
     """
 
     bundle_id: str
@@ -109,6 +110,7 @@ class Manifest:
     parity: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     cascade: Cascade | None = None
+    frame_px: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types, the schema number first."""
@@ -141,6 +143,7 @@ class Manifest:
             "parity": {engine: dict(figures) for engine, figures in self.parity.items()},
             "provenance": dict(self.provenance),
             "cascade": None if self.cascade is None else self.cascade.to_json(),
+            **({} if self.frame_px is None else {"frame_px": list(self.frame_px)}),
         }
 
     @classmethod
@@ -201,7 +204,21 @@ class Manifest:
             parity={str(engine): dict(figures) for engine, figures in data["parity"].items()},
             provenance=dict(data["provenance"]),
             cascade=_cascade(data.get("cascade")),
+            frame_px=_frame_px(data.get("frame_px")),
         )
+
+
+def _frame_px(value: Any) -> tuple[int, int] | None:
+    """Return height and width; a manifest need not have them.
+
+    Raises:
+        ValueError: If they are not two whole numbers of at least 1.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or any(type(side) is not int or side < 1 for side in value):  # noqa: PLR2004
+        raise ValueError(f"frame_px is {value!r}, expected height and width")
+    return value[0], value[1]
 
 
 def _cascade(data: Mapping[str, Any] | None) -> Cascade | None:
@@ -239,7 +256,8 @@ def _check_values(manifest: Manifest) -> None:
     if not manifest.models:
         raise BundleError(f"{MANIFEST} names no model; export the bundle again")
     if (manifest.precision == "cascade") != (manifest.cascade is not None):
-        raise BundleError(f"{MANIFEST} has the precision {manifest.precision} and no cascade to it; export it again")
+        has = "without" if manifest.cascade is None else "with"
+        raise BundleError(f"{MANIFEST} has the precision {manifest.precision} {has} a cascade; export it again")
     if manifest.cascade is not None:
         _check_cascade(manifest.cascade, manifest.models)
     for stage, tolerance in manifest.tolerances.items():

@@ -106,12 +106,13 @@ def _as_bgr(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.repeat(raw[:, :, :1], 3, axis=2)
 
 
-def check_frame(frame: Any, *, name: str = "frame") -> NDArray[np.uint8]:
+def check_frame(frame: Any, *, name: str = "frame", frame_px: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Return `frame` when a model can judge it.
 
     Args:
         frame: Expected to be uint8 `[H, W, 3]`, BGR.
         name: What to call the frame in the message.
+        frame_px: Height and width of the only frames that the model takes; None where it takes any.
 
     Raises:
         PictureError: If type, shape or size are not those a model takes.
@@ -123,6 +124,11 @@ def check_frame(frame: Any, *, name: str = "frame") -> NDArray[np.uint8]:
         raise PictureError(f"{name}: expected shape [H, W, 3] in BGR order, got {list(frame.shape)}")
     height, width = frame.shape[:2]
     _check_size(name, height, width)
+    if frame_px is not None and (height, width) != frame_px:
+        raise PictureError(
+            f"{name}: {width}x{height} px, but the bundle takes only {frame_px[1]}x{frame_px[0]} px; set the camera to "
+            f"that size, or export again with --frame-size {width}x{height} or without it"
+        )
     return frame
 
 

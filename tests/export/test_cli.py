@@ -88,7 +88,7 @@ def test_force_writes_the_bundle_all_the_same_and_warns(run_folder, tmp_path):
     bundle = tmp_path / "bundle"
     result = _export(run_folder, "-o", bundle, "--pictures", "2", "--tolerance", "1e-12", "--force")
     assert result.exit_code == 0, result.output
-    assert "does not hold the tolerance 1e-12; written by force" in result.stderr
+    assert result.stderr.count("(tolerance 1e-12), 0 of 2 verdicts flipped; written by force") == 2
     assert open_bundle(bundle).manifest.files
     assert "verdict bad" in (bundle / "parity.html").read_text()
 
@@ -99,6 +99,13 @@ def test_force_writes_the_bundle_all_the_same_and_warns(run_folder, tmp_path):
         pytest.param(["--tolerance", "0"], "tolerance 0.0, expected above 0", id="tolerance"),
         pytest.param(["--pictures", "0"], "0 pictures for the proof", id="pictures"),
         pytest.param(["--dataset", "nowhere"], "nowhere is not a folder", id="dataset"),
+        pytest.param(["--components", "64"], "belong to the fast search; add --precision int8 or", id="components"),
+        pytest.param(["--candidates", "8"], "belong to the fast search; add --precision int8 or", id="candidates"),
+        pytest.param(
+            ["--precision", "int8", "--pictures", "1"],  # of the run's 12 pictures 5 are held out
+            "7 pictures to calibrate int8 with, at least 8 are needed; add good pictures or export with",
+            id="few-pictures",
+        ),
     ],
 )
 def test_an_option_out_of_range_is_one_line_and_nothing_is_written(run_folder, tmp_path, options, says):

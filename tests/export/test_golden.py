@@ -1,5 +1,6 @@
 """Golden frames: spread over the scores, lossless, with the reference's own tensors."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from nut_dataset.layout import open_dataset
-from nut_export.golden import choose_golden, reference_stages
+from nut_export.golden import choose_golden, reference_stages, selftest_tolerances
 from nut_runtime.bundle import open_bundle
 from nut_runtime.contract import STAGE_DISTANCES, STAGE_EMBEDDING, STAGE_PIXELS
 from nut_runtime.pictures import read_picture, write_picture
@@ -99,3 +100,33 @@ def test_the_tensors_kept_are_samples_of_those_stages(bundle, model):
         kept = bundle.golden_stages(golden)
         for name, tensor in reference_stages(model, bundle.golden_frame(golden)).items():
             assert np.array_equal(kept[name], sample_stage(tensor))
+
+
+@pytest.mark.parametrize(
+    ("precision", "stage", "seen", "passes"),
+    [
+        pytest.param("fp32", "stage/embedding", 1e-7, 1e-4, id="never-less-than-1e-4"),
+        pytest.param("fp32", "stage/embedding", 5e-5, 5e-4, id="ten-times-what-was-seen"),
+        pytest.param("fp32", "stage/embedding", 4e-3, 3e-3, id="never-what-bf16-needs"),
+        pytest.param("int8", "stage/embedding", 0.1, 0.2, id="int8-twice-what-was-seen"),
+        pytest.param("int8", "stage/embedding", 0.4, 0.5, id="int8-never-more-than-half"),
+        pytest.param("int8", "stage/pixels", 1e-7, 1e-4, id="int8-never-less-than-1e-4"),
+        pytest.param("cascade", "stage/embedding", 4e-3, 3e-3, id="the-exact-model-of-a-cascade-as-fp32"),
+        pytest.param("cascade", "fast/stage/embedding", 0.1, 0.2, id="the-fast-one-as-int8"),
+        pytest.param("cascade", "fast/raw_score", 1e-7, 1e-4, id="never-less-than-1e-4-either"),
+    ],
+)
+def test_a_device_may_be_off_by_so_much_of_what_was_seen_here(
+    bundle, model, monkeypatch, precision, stage, seen, passes
+):
+    """The worst of all frames and engines counts."""
+    engines = [object(), object()]
+    shares = iter([seen / 3, seen / 2, seen, seen / 5, 0.0, seen / 4])
+
+    def deviations(engine: object, *_: object) -> dict[str, float]:
+        assert engine in engines
+        return {stage: next(shares)}
+
+    monkeypatch.setattr("nut_export.golden.stage_deviations", deviations)
+    asked = replace(bundle, manifest=replace(bundle.manifest, precision=precision))
+    assert selftest_tolerances(asked, model, engines) == {stage: pytest.approx(passes)}

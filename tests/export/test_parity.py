@@ -1,5 +1,6 @@
 """The proof: what it computes, what it refuses, and that the real engines pass where broken graphs fail."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from nut_export import graph as graph_module
 from nut_export import resize as resize_module
 from nut_export.builder import GraphBuilder
 from nut_export.graph import assemble, prepare
-from nut_export.parity import TOLERANCES, Parity, check_parity, compare, measure
+from nut_export.parity import TOLERANCES, Flip, Parity, check_parity, compare, failure, measure
 from nut_export.writers import model_info, write_model
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.contract import STAGE_EMBEDDING, STAGE_PIXELS
@@ -178,6 +179,81 @@ def test_without_defects_there_is_no_auroc_to_compare(three):
     assert (parity.d_image_auroc, parity.d_pixel_auroc) == (None, None)
 
 
+def _flip(reference: float) -> Flip:
+    return Flip(path="b.png", reference=reference, exported=1 - reference)
+
+
+PASSES: list = [
+    pytest.param("fp32", {"max_d_score": 1e-3}, id="fp32-at-its-tolerance"),
+    pytest.param("fp32", {"d_image_auroc": 0.01}, id="fp32-auroc-is-not-asked-of"),
+    pytest.param("int8", {"max_d_score": 0.05}, id="int8-at-its-tolerance"),
+    pytest.param("int8", {"flips": (_flip(0.481), _flip(0.519))}, id="int8-near-flips"),
+    pytest.param("int8", {"d_image_auroc": 0.002, "recall": 0.999}, id="int8-at-its-limits"),
+    pytest.param("int8", {"d_image_auroc": None, "recall": None}, id="int8-nothing-to-say"),
+    pytest.param("cascade", {"max_d_score": 0.05, "recall": 0.999, "rejudged": 3}, id="cascade-all-judged-twice"),
+]
+
+
+@pytest.mark.parametrize(("precision", "figures"), PASSES)
+def test_what_a_precision_lets_pass(three, precision, figures):
+    parity = replace(_compare(three, [_same(one) for one in three[1]]), precision=precision, **figures)
+    assert failure(parity, TOLERANCES[precision]) is None
+    check_parity({"fake": parity}, TOLERANCES[precision])
+
+
+FAILS: list = [
+    pytest.param(
+        "fp32", {"max_d_score": 1.1e-3}, r"1\.10e-03 \(tolerance 1e-03\), 0 of 3 verdicts flipped$", id="fp32"
+    ),
+    pytest.param("fp32", {"flips": (_flip(0.499),)}, "1 of 3 verdicts flipped$", id="fp32-near-flip"),
+    pytest.param("cascade", {"flips": (_flip(0.499),)}, "1 of 3 verdicts flipped$", id="cascade-near-flip"),
+    pytest.param("cascade", {"max_d_score": 0.051}, r"tolerance 5e-02", id="cascade-score"),
+    pytest.param("int8", {"max_d_score": 0.051}, r"tolerance 5e-02.* 0 of 3 verdicts .* 0\.02 from", id="int8-score"),
+    pytest.param("int8", {"max_d_score": float("nan")}, "nan", id="int8-nan"),
+    pytest.param(
+        "int8",
+        {"flips": (_flip(0.49), _flip(0.479), _flip(0.53))},
+        r"2 of 3 verdicts flipped farther than 0\.02 from the threshold$",
+        id="int8-far-flips",
+    ),
+    pytest.param("int8", {"d_image_auroc": 0.0021}, r"image AUROC is off by 0\.0021, at most 0\.002", id="int8-auroc"),
+    pytest.param("cascade", {"d_image_auroc": 0.0021}, r"image AUROC is off by 0\.0021", id="cascade-auroc"),
+    pytest.param("int8", {"recall": 0.9989}, r"nearest vector of 99\.89% of patches, 99\.9% are", id="int8-recall"),
+    pytest.param("cascade", {"recall": 0.9989}, r"nearest vector of 99\.89% of patches", id="cascade-recall"),
+]
+
+
+@pytest.mark.parametrize(("precision", "figures", "says"), FAILS)
+def test_what_a_precision_does_not_let_pass(three, precision, figures, says):
+    parity = replace(_compare(three, [_same(one) for one in three[1]]), precision=precision, **figures)
+    assert re.search(says, str(failure(parity, TOLERANCES[precision])))
+    with pytest.raises(ParityError, match=f"^fake differs from anomalib's prediction: .*{says.removesuffix('$')}"):
+        check_parity({"fake": parity}, TOLERANCES[precision])
+
+
+def test_whether_a_flip_is_near_is_told_by_the_reference_and_not_by_what_the_model_says(three):
+    parity = replace(
+        _compare(three, [_same(one) for one in three[1]]),
+        flips=(Flip(path="a", reference=0.49, exported=0.9), Flip(path="b", reference=0.7, exported=0.499)),
+    )
+    assert parity.far_flips == 1
+
+
+def test_parts_that_were_judged_twice_are_counted_in_a_cascade_alone(three):
+    dataset, predictions = three
+    results = [_same(predictions[0]), *(replace(_same(one), is_rejudged=True) for one in predictions[1:])]
+    names: dict = {"engine": "fake", "engine_version": "1.0", "dataset": dataset, "threshold": 10.0}
+    cascade = compare(predictions, results, precision="cascade", recall=0.9995, **names)
+    assert (cascade.rejudged, cascade.recall) == (2, 0.9995)
+    assert {key: cascade.summary()[key] for key in ("rejudged", "recall", "flips")} == {
+        "rejudged": 2,
+        "recall": 0.9995,
+        "flips": 0,
+    }
+    exact = compare(predictions, results, precision="fp32", **names)
+    assert (exact.rejudged, exact.recall) == (None, None)
+
+
 @pytest.fixture(scope="module")
 def run(run_folder):
     return open_run(run_folder)
@@ -275,9 +351,9 @@ def test_a_broken_graph_is_refused_by_both_engines(monkeypatch, write_model_of, 
     monkeypatch.setattr(graph_module, "export_features", lambda *_, **__: features)
     options: dict = {}
     if what == "antialias":
-        weights = resize_module._weights
+        blocks = resize_module.add_blocks
         monkeypatch.setattr(
-            resize_module, "_weights", lambda graph, side, size: weights(_NoWidening(graph), side, size)
+            resize_module, "add_blocks", lambda graph, side, size: blocks(_NoWidening(graph), side, size)
         )
     elif what == "mean":
         options["backbone"] = replace(run.backbone, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -332,11 +408,9 @@ def test_another_backbone_of_any_weights_is_exported_exactly(nuts, frames, empty
     reference: list[Prediction] = []
     predict(model, paths, reference.append, device="cpu")
     assert {one.pred_label for one in reference} == {True, False}
-    write_model(
-        dict.fromkeys(ENGINES, assemble(prepare(model, backbone, size=size, point=point))),
-        tmp_path,
-        model_info(point, {}),
-    )
+    built = assemble(prepare(model, backbone, size=size, point=point))
+    for engine in ENGINES:
+        write_model(engine, built, tmp_path, model_info(point, {}))
     bundle = Bundle(folder=tmp_path, manifest=replace(open_bundle(bundle_folder).manifest, point=point))
     for engine in ENGINES:
         check_parity({engine: _parity(bundle, engine, reference, empty)}, TOLERANCES["fp32"])

@@ -1,6 +1,6 @@
 """The resize in the graph is torch's antialiased one, in numpy and in both engines, at every size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnxruntime
@@ -14,8 +14,14 @@ from nut_export.builder import GraphBuilder
 from nut_export.resize import add_preprocessing, triangle_weights
 
 SIZE = (128, 96)
-# (height, width) of the frame: up and down, odd, one pixel, one side each way, a 1080p frame's height.
+# (height, width) of the frame: up and down, odd, one pixel, one side each way, a 1080p frame's height, a pixel more or
+# less than the target, fewer pixels than a block has outputs, fewer than there are blocks, and a large picture.
 FRAMES = [(128, 96), (640, 480), (97, 131), (33, 27), (1, 1), (1, 50), (300, 1), (1080, 64), (129, 95), (50, 700)]
+FRAMES += [(127, 97), (8, 8), (7, 5), (15, 17), (16, 2), (3, 3000), (255, 193), (256, 192), (1080, 1920), (3000, 4000)]
+# Where the size is fixed at export each frame needs a model of its own.
+BAKED = [(128, 96), (129, 95), (7, 5), (1, 50), (97, 131), (480, 640), (1080, 1920)]
+# (height, width) of the result: a last block that is smaller, one block only, a single pixel, the default size.
+SIZES = [(100, 33), (16, 17), (15, 9), (1, 1), (256, 256)]
 
 # Float32 sums of at most a few hundred products of numbers below 1: DESIGN.md measured 2e-7 on a 0..1 scale.
 # OpenVINO fuses `(place + 0.5) * scale - place`, so that a position is rounded once less than in torch: by one
@@ -53,11 +59,17 @@ def test_each_row_of_weights_sums_to_one(size_in, size_out):
     assert weights.sum(axis=1) == pytest.approx(1.0, abs=1e-6)  # float32 sum of up to a few hundred
 
 
-def _onnx(mean: tuple[float, ...] = (0.0, 0.0, 0.0), std: tuple[float, ...] = (1.0, 1.0, 1.0)) -> bytes:
+def _onnx(
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0),
+    std: tuple[float, ...] = (1.0, 1.0, 1.0),
+    *,
+    size: tuple[int, int] = SIZE,
+    frame: Sequence[int | str] = ("H", "W"),
+) -> bytes:
     graph = GraphBuilder()
-    add_preprocessing(graph, "image", size=SIZE, mean=mean, std=std, name="pixels")
-    inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "H", "W", 3])]
-    outputs = [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, *SIZE])]
+    add_preprocessing(graph, "image", size=size, mean=mean, std=std, name="pixels")
+    inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, *frame, 3])]
+    outputs = [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, *size])]
     return graph.model(inputs, outputs, name="resize").SerializeToString()
 
 
@@ -92,6 +104,24 @@ def test_the_graph_resizes_as_torch_does_with_antialias(resize, engine, height, 
     frame = _frame(height, width)
     rgb = np.ascontiguousarray(frame[:, :, ::-1])
     assert np.abs(resize(frame) - _torch(rgb, SIZE)).max() <= TOLERANCE[engine]
+
+
+@pytest.mark.parametrize(("height", "width"), BAKED, ids=[f"{height}x{width}" for height, width in BAKED])
+def test_a_graph_for_one_frame_size_resizes_alike(load, engine, height, width):
+    frame = _frame(height, width)
+    rgb = np.ascontiguousarray(frame[:, :, ::-1])
+    found = load(_onnx(frame=(height, width)))(frame)
+    assert np.abs(found - _torch(rgb, SIZE)).max() <= TOLERANCE[engine]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=[f"{height}x{width}" for height, width in SIZES])
+def test_a_result_of_any_size_is_torchs(load, engine, size):
+    resize = load(_onnx(size=size))
+    for height, width in ((64, 48), (97, 131), (9, 300), (480, 640)):
+        frame = _frame(height, width)
+        rgb = np.ascontiguousarray(frame[:, :, ::-1])
+        tolerance = TOLERANCE[engine] * max(1, max(size) / max(SIZE))
+        assert np.abs(resize(frame) - _torch(rgb, size)).max() <= tolerance
 
 
 def test_one_loaded_graph_takes_sizes_in_any_order(resize):

@@ -3,16 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-import onnxruntime
-import openvino
 import pytest
-import torch
-from anomalib.models.image.patchcore.torch_model import PatchcoreModel
-from onnx import TensorProto, helper
 
 from nut_export import search as module
-from nut_export.builder import GraphBuilder
-from nut_export.search import add_image_score, add_nearest, prepare_bank
+from nut_export.search import add_nearest, prepare_bank
 
 CHUNK, WIDTH, PATCHES = 16, 24, 40
 
@@ -27,49 +21,22 @@ def _vectors(rows: int, seed: int) -> np.ndarray:
     return (np.random.default_rng(seed).normal(0.0, 1.0, (rows, WIDTH)) + 5.0).astype(np.float32)
 
 
-def _run(bank: np.ndarray, neighbours: int, patches: np.ndarray, engine: str) -> tuple[np.ndarray, float]:
-    """Return distances and image score of the graph in an engine."""
-    prepared = prepare_bank(bank, neighbours)
-    graph = GraphBuilder()
-    nearest = add_nearest(graph, "embedding", prepared, name="distances")
-    add_image_score(graph, "distances", nearest, prepared, name="score")
-    model = graph.model(
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [len(patches), WIDTH])],
-        [
-            helper.make_tensor_value_info("distances", TensorProto.FLOAT, [len(patches)]),
-            helper.make_tensor_value_info("score", TensorProto.FLOAT, [1]),
-        ],
-        name="search",
-    ).SerializeToString()
-    if engine == "onnxruntime":
-        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        distances, score = session.run(["distances", "score"], {"embedding": patches})
-    else:
-        core = openvino.Core()
-        compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        found = compiled({"embedding": patches})
-        distances, score = np.array(found["distances"]), np.array(found["score"])
-    return distances, float(score[0])
+@pytest.fixture
+def search(run_search) -> Callable[..., tuple[np.ndarray, float]]:
+    """A function that gives distances and image score of the graph in an engine."""
+
+    def search(bank: np.ndarray, neighbours: int, patches: np.ndarray, engine: str) -> tuple[np.ndarray, float]:
+        prepared = prepare_bank(bank, neighbours)
+        return run_search(
+            lambda graph: (add_nearest(graph, "embedding", prepared, name="distances"), prepared), patches, engine
+        )
+
+    return search
 
 
 def _all_distances(patches: np.ndarray, bank: np.ndarray) -> np.ndarray:
     """Return brute-force distances (P, M), in float64 and by difference."""
     return np.sqrt(((patches[:, None].astype(np.float64) - bank[None].astype(np.float64)) ** 2).sum(axis=2))
-
-
-def _anomalib_score(bank: np.ndarray, neighbours: int, patches: np.ndarray) -> float:
-    """Return anomalib's own image score, computed in float64."""
-
-    class _Model(PatchcoreModel):
-        def __init__(self) -> None:  # only the search is wanted, not a backbone
-            torch.nn.Module.__init__(self)
-            self.num_neighbors = neighbours
-            self.memory_bank = torch.from_numpy(bank.astype(np.float64))
-
-    model = _Model()
-    embedding = torch.from_numpy(patches.astype(np.float64))
-    scores, places = model.nearest_neighbors(embedding, n_neighbors=1)
-    return float(model.compute_anomaly_score(scores.reshape(1, -1), places.reshape(1, -1), embedding))
 
 
 BANKS: list = [
@@ -87,46 +54,46 @@ BANKS: list = [
 @pytest.mark.parametrize("make", BANKS)
 @pytest.mark.parametrize("neighbours", [1, 3, 9])
 def test_distances_and_score_are_those_of_brute_force_and_of_anomalib(
-    make: Callable[[], np.ndarray], neighbours, engine
+    search, anomalib_score, make: Callable[[], np.ndarray], neighbours, engine
 ):
     bank, patches = make(), _vectors(PATCHES, 1)
-    distances, score = _run(bank, neighbours, patches, engine)
+    distances, score = search(bank, neighbours, patches, engine)
     # 1e-5: float32 sums of 24 products, about 24 x 2^-24 = 1.4e-6 of |p|^2, relative to distances of 3 and more
     assert distances == pytest.approx(_all_distances(patches, bank).min(axis=1), rel=1e-5)
-    assert score == pytest.approx(_anomalib_score(bank, neighbours, patches), rel=1e-5)
+    assert score == pytest.approx(anomalib_score(bank, neighbours, patches), rel=1e-5)
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("row", [0, CHUNK - 1, CHUNK, 2 * CHUNK + 4])
-def test_the_nearest_row_is_found_wherever_it_stands(row, engine):
+def test_the_nearest_row_is_found_wherever_it_stands(search, anomalib_score, row, engine):
     """One patch far from all rows but one, which lies in the first chunk, at its edges and in the short last one."""
     bank = _vectors(2 * CHUNK + 5, 2)
     patches = _vectors(3, 3)
     patches[1] = bank[row] + 20
     bank[row] = patches[1] - 6
-    distances, score = _run(bank, 9, patches, engine)
+    distances, score = search(bank, 9, patches, engine)
     assert int(np.argmax(distances)) == 1
     # 1e-4: the distance is sqrt(24) x 6 = 29 from vectors of length 120, squared and rounded in float32
     assert distances[1] == pytest.approx(6 * np.sqrt(WIDTH), rel=1e-4)
-    assert score == pytest.approx(_anomalib_score(bank, 9, patches), rel=1e-4)
+    assert score == pytest.approx(anomalib_score(bank, 9, patches), rel=1e-4)
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_patches_that_are_in_the_bank_have_a_distance_near_zero(engine):
+def test_patches_that_are_in_the_bank_have_a_distance_near_zero(search, engine):
     bank = _vectors(3 * CHUNK, 4)
-    distances, score = _run(bank, 9, bank[:10].copy(), engine)
+    distances, score = search(bank, 9, bank[:10].copy(), engine)
     # |p|^2 - |b|^2 cancels: what is left is sqrt(24 x 2^-24 x |p|^2), |p|^2 about 24 after centring
     assert distances.min() >= 0
     assert distances.max() < 2e-2
     assert 0 <= score < 2e-2
 
 
-def test_subtracting_the_mean_is_what_keeps_the_digits():
+def test_subtracting_the_mean_is_what_keeps_the_digits(search):
     """Far from zero float32 cancels; the centred search still finds a small distance."""
     offset = np.float32(1000)
     bank = _vectors(20, 5) + offset
     patches = bank[:4] + np.float32(0.125)
-    distances, _ = _run(bank, 1, patches, "onnxruntime")
+    distances, _ = search(bank, 1, patches, "onnxruntime")
     # the inputs themselves are rounded to 2^-14 at 1,000, a part in 2,000 of 0.125
     assert distances == pytest.approx(np.full(4, 0.125 * np.sqrt(WIDTH)), rel=1e-3)
 

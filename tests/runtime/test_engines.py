@@ -281,3 +281,18 @@ def test_openvino_stays_bounded_over_hundreds_of_frame_sizes(bundle_folder):
     done = subprocess.run([sys.executable, "-c", code, str(bundle_folder)], capture_output=True, text=True, check=True)
     # measured: 430 MB after 400 sizes without a bound and 200 with one, from 150 at the start
     assert int(done.stdout) < 180
+
+
+def test_a_cache_gives_the_same_scores_and_belongs_to_one_models_content(bundle, tmp_path):
+    frame = bundle.golden_frame(bundle.manifest.golden[0])
+    alone = load_engine(bundle, "openvino").infer(frame)
+    for _ in range(2):  # the second start reads what the first one kept
+        assert load_engine(bundle, "openvino", cache=tmp_path / "cache").infer(frame).raw_score == alone.raw_score
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert kept.name == bundle.model_digest("openvino")
+    assert list(kept.iterdir())
+
+
+def test_onnxruntime_takes_a_cache_and_leaves_it_alone(bundle, tmp_path):
+    load_engine(bundle, "onnxruntime", cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()

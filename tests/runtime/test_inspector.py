@@ -126,6 +126,30 @@ def test_warming_up_takes_the_size_of_the_frames_to_come(inspector, monkeypatch)
     assert shapes == [(128, 96, 3), (48, 64, 3)]
 
 
+@pytest.fixture(scope="module")
+def fixed(bundle_folder) -> Inspector:
+    """An inspector whose manifest says that frames are 64x48 (width x height)."""
+    bundle = open_bundle(bundle_folder)
+    return Inspector(replace(bundle, manifest=replace(bundle.manifest, frame_px=(48, 64))))
+
+
+def test_a_frame_of_another_size_than_the_bundles_is_refused_with_both_named(fixed):
+    refused = r"frame: 640x480 px, but the bundle takes only 64x48 px; set the camera .* --frame-size 640x480"
+    with pytest.raises(PictureError, match=refused):
+        fixed.inspect(np.zeros((480, 640, 3), np.uint8))
+    with pytest.raises(PictureError, match=refused):
+        fixed.warm_up(480, 640)
+    assert fixed.inspect(np.zeros((48, 64, 3), np.uint8)).bundle_id == fixed.bundle.manifest.bundle_id
+
+
+def test_warming_up_takes_the_bundles_own_frame_size(fixed, monkeypatch):
+    shapes = []
+    infer = fixed.engine.infer
+    monkeypatch.setattr(fixed.engine, "infer", lambda frame: shapes.append(frame.shape) or infer(frame))
+    assert fixed.warm_up() > 0
+    assert shapes == [(48, 64, 3)]
+
+
 def test_a_bundle_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(BundleError, match="is not a bundle folder"):
         Inspector(tmp_path / "none")

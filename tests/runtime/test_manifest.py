@@ -2,12 +2,13 @@
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from nut_runtime.errors import BundleError
-from nut_runtime.manifest import SCHEMA, FileEntry, GoldenFrame, Manifest
+from nut_runtime.manifest import SCHEMA, Cascade, FileEntry, GoldenFrame, Manifest
 from nut_runtime.scoring import OperatingPoint, Scale
 
 DIGEST = "0123456789abcdef" * 4
@@ -38,6 +39,17 @@ MANIFEST = Manifest(
     parity={"openvino": {"flips": 0, "max_d_score": 4e-7}},
     provenance={"backbone": {"name": "resnet18"}, "notes": None},
 )
+FAST_FILES = ("fast/model.onnx", "fast/model.xml", "fast/model.bin")
+CASCADE = replace(
+    MANIFEST,
+    precision="cascade",
+    files={**MANIFEST.files, **{path: FileEntry(sha256=DIGEST, size_bytes=7) for path in FAST_FILES}},
+    cascade=Cascade(
+        models={"onnxruntime": "fast/model.onnx", "openvino": "fast/model.xml"},
+        guard={"onnxruntime": 0.1, "openvino": 1 / 3},
+        found={"openvino": {"pictures": 3, "largest_difference": {"mirrored": 0.15}}},
+    ),
+)
 
 
 @pytest.fixture
@@ -46,12 +58,97 @@ def data() -> dict[str, Any]:
     return copy.deepcopy(MANIFEST.to_json())
 
 
-def test_what_is_written_is_read_back():
-    assert Manifest.parse(json.dumps(MANIFEST.to_json())) == MANIFEST
+@pytest.fixture
+def cascade() -> dict[str, Any]:
+    """That of a cascade, to alter."""
+    return copy.deepcopy(CASCADE.to_json())
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, CASCADE], ids=["fp32", "cascade"])
+def test_what_is_written_is_read_back(manifest):
+    assert Manifest.parse(json.dumps(manifest.to_json())) == manifest
+
+
+def test_a_manifest_from_before_there_were_cascades_has_none(data):
+    del data["cascade"]
+    assert Manifest.parse(json.dumps(data)) == MANIFEST
+
+
+def test_a_cascade_may_leave_an_engine_to_the_exact_model(cascade):
+    del cascade["cascade"]["models"]["openvino"]
+    del cascade["cascade"]["guard"]["openvino"]
+    parsed = Manifest.parse(json.dumps(cascade))
+    assert parsed.cascade is not None
+    assert set(parsed.models) - set(parsed.cascade.models) == {"openvino"}
+
+
+@pytest.mark.parametrize("path", FAST_FILES)
+def test_a_fast_model_that_has_no_digest_is_refused_and_so_are_its_weights(cascade, path):
+    del cascade["files"][path]
+    with pytest.raises(BundleError, match=f"refers to '{path}', which is not among its files"):
+        Manifest.parse(json.dumps(cascade))
+
+
+@pytest.mark.parametrize("width", [0.0, -1.0, float("nan"), float("inf"), float("-inf")])
+def test_a_band_that_no_score_or_every_score_lies_in_is_refused(cascade, width):
+    cascade["cascade"]["guard"]["openvino"] = width
+    with pytest.raises(BundleError, match="fast model for openvino without exact one or guard band"):
+        Manifest.parse(json.dumps(cascade))
+
+
+def test_a_fast_model_without_band_is_refused(cascade):
+    del cascade["cascade"]["guard"]["openvino"]
+    with pytest.raises(BundleError, match="fast model for openvino without exact one or guard band"):
+        Manifest.parse(json.dumps(cascade))
+
+
+def test_a_fast_model_without_an_exact_one_behind_it_is_refused(cascade):
+    del cascade["models"]["openvino"]
+    with pytest.raises(BundleError, match="fast model for openvino without exact one or guard band"):
+        Manifest.parse(json.dumps(cascade))
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_cascade", "says"),
+    [
+        ("cascade", False, "has the precision cascade without a cascade"),
+        ("int8", True, "has the precision int8 with a cascade"),
+        ("fp32", True, "has the precision fp32 with a cascade"),
+    ],
+)
+def test_a_precision_and_a_cascade_that_do_not_go_together_are_refused(cascade, precision, has_cascade, says):
+    cascade["precision"] = precision
+    if not has_cascade:
+        cascade["cascade"] = None
+    with pytest.raises(BundleError, match=says):
+        Manifest.parse(json.dumps(cascade))
+
+
+@pytest.mark.parametrize("key", ["models", "guard", "found"])
+def test_a_cascade_that_is_incomplete_says_what_it_lacks(cascade, key):
+    del cascade["cascade"][key]
+    with pytest.raises(BundleError, match=f"incomplete: '{key}' is missing"):
+        Manifest.parse(json.dumps(cascade))
 
 
 def test_a_field_that_a_later_version_adds_is_passed_over(data):
     assert Manifest.parse(json.dumps(data | {"colour": "blue"})) == MANIFEST
+
+
+def test_a_frame_size_is_read_back_and_need_not_be_there(data):
+    fixed = replace(MANIFEST, frame_px=(1080, 1920))
+    assert fixed.to_json()["frame_px"] == [1080, 1920]
+    assert Manifest.parse(json.dumps(fixed.to_json())) == fixed
+    assert "frame_px" not in data
+    assert Manifest.parse(json.dumps(data | {"frame_px": None})).frame_px is None
+
+
+@pytest.mark.parametrize(
+    "value", [[], [1080], [1080, 1920, 3], [0, 8], [-1, 8], [8.0, 8], [True, 8], ["8", 8], "88", 8, {"8": 8}, False]
+)
+def test_a_frame_size_that_is_not_two_whole_numbers_is_refused(data, value):
+    with pytest.raises(BundleError, match=r"incomplete: frame_px is .*, expected height and width"):
+        Manifest.parse(json.dumps(data | {"frame_px": value}))
 
 
 def test_a_newer_schema_is_refused_and_says_to_update(data):
@@ -80,7 +177,7 @@ def test_json_that_is_no_manifest_is_refused(text):
         Manifest.parse(text)
 
 
-@pytest.mark.parametrize("key", [key for key in MANIFEST.to_json() if key != "schema"])
+@pytest.mark.parametrize("key", [key for key in MANIFEST.to_json() if key not in {"schema", "cascade"}])
 def test_a_missing_key_is_named(data, key):
     del data[key]
     with pytest.raises(BundleError, match=f"incomplete: '{key}' is missing"):
@@ -94,8 +191,9 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *below] if path else below
 
 
-def test_no_altered_value_raises_anything_but_a_bundle_error(data):
-    refused = 0
+@pytest.mark.parametrize("manifest", [MANIFEST, CASCADE], ids=["fp32", "cascade"])
+def test_no_altered_value_raises_anything_but_a_bundle_error(manifest):
+    data, refused = manifest.to_json(), 0
     for *way, last in places(data):
         for value in (None, "x", [], {}, -1, 0, True, 1e400, float("nan"), 10**400):
             altered = copy.deepcopy(data)

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.engines.base import Engine, EngineResult
@@ -11,13 +12,18 @@ from nut_runtime.errors import EngineError, InputError
 __all__ = ["ENGINES", "Engine", "EngineResult", "available_engines", "choose_engine", "load_engine"]
 
 
-def _openvino(bundle: Bundle, threads: int | None, streams: int, *, is_fast: bool = False) -> Engine:
+def _openvino(
+    bundle: Bundle, threads: int | None, streams: int, *, cache: Path | None, is_fast: bool = False
+) -> Engine:
     from nut_runtime.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(bundle, threads=threads, streams=streams, is_fast=is_fast)
+    return OpenVinoEngine(bundle, threads=threads, streams=streams, is_fast=is_fast, cache=cache)
 
 
-def _onnxruntime(bundle: Bundle, threads: int | None, streams: int, *, is_fast: bool = False) -> Engine:
+def _onnxruntime(
+    bundle: Bundle, threads: int | None, streams: int, *, cache: Path | None, is_fast: bool = False
+) -> Engine:
+    del cache  # it keeps nothing between starts
     from nut_runtime.engines.onnxruntime import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(bundle, threads=threads, streams=streams, is_fast=is_fast)
@@ -54,7 +60,14 @@ def choose_engine(name: str | None) -> str:
     return name
 
 
-def load_engine(bundle: Bundle, name: str | None = None, *, threads: int | None = None, streams: int = 1) -> Engine:
+def load_engine(
+    bundle: Bundle,
+    name: str | None = None,
+    *,
+    threads: int | None = None,
+    streams: int = 1,
+    cache: Path | None = None,
+) -> Engine:
     """Load a bundle's model into an engine, at the precision the bundle was verified with.
 
     Args:
@@ -62,6 +75,8 @@ def load_engine(bundle: Bundle, name: str | None = None, *, threads: int | None 
         name: `openvino` or `onnxruntime`; None takes whichever is installed.
         threads: Threads to compute with; None leaves it to the engine.
         streams: Frames that may be judged at the same time, from threads of their own; they share `threads`.
+        cache: Folder in which OpenVINO keeps what it compiled, for a quicker start; nobody else may write there,
+            since what lies there is believed unchecked.
 
     Raises:
         InputError: If the name is unknown, or the number of threads or streams is under one.
@@ -77,11 +92,11 @@ def load_engine(bundle: Bundle, name: str | None = None, *, threads: int | None 
         chosen = next((one for one in available_engines() if one in bundle.manifest.models), chosen)
     cascade = bundle.manifest.cascade
     try:
-        exact = ENGINES[chosen](bundle, threads, streams)
+        exact = ENGINES[chosen](bundle, threads, streams, cache=cache)
         if cascade is None or chosen not in cascade.models:
             return exact
         return CascadeEngine(
-            ENGINES[chosen](bundle, threads, streams, is_fast=True),
+            ENGINES[chosen](bundle, threads, streams, cache=cache, is_fast=True),
             exact,
             threshold=bundle.manifest.point.image.threshold,
             guard=cascade.guard[chosen],

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,15 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, streams: int = 1, is_fast: bool = False) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        streams: int = 1,
+        is_fast: bool = False,
+        cache: Path | None = None,
+    ) -> None:
         check_precision(bundle.manifest.precision)
         openvino = import_openvino()
         self.version = str(openvino.__version__)
@@ -45,6 +54,10 @@ class OpenVinoEngine:
             self._config["NUM_STREAMS"] = streams
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
+        if cache is not None:
+            # OpenVINO tells models apart by path and time of change; a bundle that replaced another one may have both
+            # of the old one, so each model gets a folder of its own, named after its content.
+            self._config["CACHE_DIR"] = str(cache / bundle.model_digest(self.name, is_fast=is_fast))
         self._core = openvino.Core()
         self._compiled: Any = None
         self._streams = streams

@@ -1,0 +1,49 @@
+"""Which pictures an export uses: what planned or measured it was not made from the pictures it is tried on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nut_dataset.layout import open_dataset
+from nut_export.proof_pictures import find_pictures, thinned
+from nut_train.run import Run, open_run
+
+
+@pytest.fixture(scope="module")
+def run(run_folder) -> Run:
+    return open_run(run_folder)
+
+
+def test_the_bank_is_planned_and_guarded_with_pictures_that_are_not_in_it(run, nuts):
+    found = find_pictures(run, None, 400)
+    dataset = open_dataset(nuts)
+    held_out = set(run.record["split"]["held_out"])
+    assert {path.name for path in found.others} == held_out
+    assert {path.name for path in found.training} == set(run.record["split"]["bank"])
+    assert not set(found.training) & set(found.others)
+    assert set(found.proof) == {*found.others, *dataset.test_good, *dataset.defective}
+
+
+def test_the_limit_is_that_of_the_proof_alone(run):
+    few, all_ = find_pictures(run, None, 3), find_pictures(run, None, 400)
+    assert len(few.proof) == 3
+    assert (few.training, few.others) == (all_.training, all_.others)
+
+
+def test_without_held_out_pictures_good_test_pictures_take_their_place(run, nuts):
+    """A checkpoint of another tool held none out: its bank is made of all training pictures."""
+    other = replace(run, record={**run.record, "split": {}})
+    found, dataset = find_pictures(other, nuts, 400), open_dataset(nuts)
+    assert found.others == dataset.test_good
+    assert found.training == dataset.train_good
+    assert set(found.proof) == {*dataset.test_good, *dataset.defective}
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "expected"),
+    [(5, 10, [0, 1, 2, 3, 4]), (5, 5, [0, 1, 2, 3, 4]), (5, 3, [0, 2, 4]), (9, 2, [0, 8]), (9, 1, [0]), (0, 3, [])],
+)
+def test_thinned_pictures_are_spread_evenly_from_the_first_to_the_last(count, limit, expected):
+    paths = [Path(f"{number}.png") for number in range(count)]
+    assert thinned(paths, limit) == [paths[number] for number in expected]
