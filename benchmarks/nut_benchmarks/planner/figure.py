@@ -84,6 +84,8 @@ def _heights(rows: list[Row]) -> tuple[str, list[float]]:
 
 def _name(axes: "Axes", plan: Plan, points: list[tuple[Row, float]]) -> None:
     """Write beside points which candidates they are, every other one below its point."""
+    from matplotlib.patheffects import withStroke
+
     has_many = len({row.candidate.backbone for row in plan.rows}) > 1
     for place, (row, height) in enumerate(points):
         candidate = row.candidate
@@ -98,6 +100,7 @@ def _name(axes: "Axes", plan: Plan, points: list[tuple[Row, float]]) -> None:
             fontsize=8,
             color=_LINE,
             zorder=5,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
 
 
