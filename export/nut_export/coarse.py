@@ -4,8 +4,10 @@
    vector there, in int8 or float32; the norms are the full ones.
 2. Each group of bank rows passes on its best; of these the best few are the candidates.
 3. The candidates' distances are computed again in float32, by difference, at full width.
+4. The whole bank is searched again, exactly, for the few patches that are farthest.
 
-So a distance is exact wherever the true nearest vector was among the candidates, and never too small.
+So a distance is exact wherever the true nearest vector was among the candidates, and never too small; and the image
+score, which is the farthest patch's, is that of the exact search on the same embeddings.
 """
 
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ __all__ = ["CoarseBank", "add_candidates_search", "prepare_coarse"]
 
 _GATHER_BYTES = 8 << 20  # bank vectors looked up at a time: they stay in the cache, and memory stays small
 _MOST_BLOCKS = 16
+_TOP = 16  # patches the whole bank is searched again for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,11 +87,53 @@ def add_candidates_search(
         squared.append(add_distance(graph, near, graph.op("Unsqueeze", few, graph.constant([1]))))
     together = graph.op("Concat", *squared, axis=0) if len(squared) > 1 else squared[0]  # (P, c)
     best, place = graph.smallest(together, 1)  # (P, 1) each
+    number = graph.op("GatherElements", numbers, place, axis=1)  # (P, 1)
+    best, number = _add_exact_for_top(graph, centred, best, number, rows, coarse, patches)
     graph.op("Reshape", graph.op("Sqrt", best), graph.constant([-1]), name=name)
     return Nearest(
         centred=centred,
-        numbers=graph.op("Reshape", graph.op("GatherElements", numbers, place, axis=1), graph.constant([-1])),
+        numbers=graph.op("Reshape", number, graph.constant([-1])),
         rows=lambda some: graph.op("Gather", rows, some, axis=0),
+    )
+
+
+def _add_exact_for_top(
+    graph: GraphBuilder, centred: str, best: str, number: str, rows: str, coarse: CoarseBank, patches: int
+) -> tuple[str, str]:
+    """Search the whole bank again for the patches that are farthest, since the image score is the farthest one's.
+
+    A distance by way of candidates is never too small. So the patch that is truly the farthest is among the first of
+    them, unless as many as `_TOP` patches lost their true neighbour and came out farther than it; and of those that are
+    searched again, each has its true distance.
+
+    Args:
+        graph: Takes the nodes.
+        centred: Centred embeddings, float32 (P, D).
+        best: Squared distances, float32 (P, 1).
+        number: Nearest rows, int64 (P, 1).
+        rows: The bank, float32 (rows, D).
+        coarse: Its norms.
+        patches: P.
+
+    Returns:
+        Squared distances and nearest rows, (P, 1) each, exact for the farthest patches.
+    """
+    count = min(_TOP, patches)
+    farthest = graph.op("Neg", best)
+    _, top = graph.smallest(farthest, count, axis=0)  # (T, 1)
+    few = graph.op("Gather", centred, graph.op("Reshape", top, graph.constant([-1])), axis=0)  # (T, D)
+    # The bank on the left: a constant on the right would be packed, and held twice.
+    products = graph.op("MatMul", rows, graph.op("Transpose", few, perm=[1, 0]))  # (rows, T)
+    norms = graph.constant(coarse.grouped.half_norms[:, None], name="exact/half_norms")
+    half = graph.op("Transpose", graph.op("Sub", norms, products), perm=[1, 0])  # (T, rows)
+    _, nearest = graph.smallest(half, 1)  # (T, 1)
+    squared = add_distance(
+        graph, graph.op("Gather", rows, graph.op("Reshape", nearest, graph.constant([-1])), axis=0), few
+    )
+    squared = graph.op("Reshape", squared, graph.constant([-1, 1]))  # (T, 1)
+    return (
+        graph.op("ScatterElements", best, top, squared, axis=0),
+        graph.op("ScatterElements", number, top, nearest, axis=0),
     )
 
 

@@ -101,6 +101,7 @@ def build_fast(
     others: Sequence[NDArray[np.float32]],
     config: FastConfig | None = None,
     *,
+    extremes: Sequence[NDArray[np.float32]] = (),
     engines: Sequence[str],
     progress: Progress = no_progress,
 ) -> Mapping[str, tuple[FastModel, ...]]:
@@ -113,6 +114,7 @@ def build_fast(
         parts: From `graph.prepare`.
         training: Pixels of the pictures the bank was made from; they calibrate int8.
         others: Pixels of good pictures that are not in the bank, at least one; the search is planned on them.
+        extremes: Pixels of spoiled pictures, which the range of the int8 search is to cover.
         config: What is fixed; None chooses everything.
         engines: The engines to build for.
         progress: Told of each step.
@@ -131,7 +133,8 @@ def build_fast(
         # Depthwise convolutions are slower in int8 than in float32 there.
         backbones = [None] if engine == "onnxruntime" and has_depthwise(parts.features) else [quantised, None]
         built[engine] = tuple(
-            plan_fast(parts, grouped, features, chosen, engine=engine, config=config) for features in backbones
+            plan_fast(parts, grouped, features, chosen, extremes=extremes, engine=engine, config=config)
+            for features in backbones
         )
     progress("planning the search", len(engines), len(engines))
     return built
@@ -143,6 +146,7 @@ def plan_fast(
     features: QuantisedFeatures | None,
     pixels: Sequence[NDArray[np.float32]],
     *,
+    extremes: Sequence[NDArray[np.float32]] = (),
     engine: str,
     config: FastConfig | None = None,
 ) -> FastModel:
@@ -153,6 +157,7 @@ def plan_fast(
         grouped: Its bank in groups.
         features: The quantised backbone; None is the float one.
         pixels: Pictures that are not in the bank, as the backbone takes them.
+        extremes: Spoiled pictures likewise, which the range of the int8 search is to cover.
         engine: The engine to build for.
         config: What is fixed; None chooses everything.
 
@@ -162,8 +167,16 @@ def plan_fast(
     config = config or FastConfig()
     backbone = parts.features if features is None else features.model
     patches = np.concatenate(embeddings(backbone, pixels))
-    plan = choose_plan(grouped, patches, engine=engine, components=config.components, candidates=config.candidates)
-    coarse = None if plan is None else prepare_coarse(grouped, plan, patches)
+    spoiled = np.concatenate(embeddings(backbone, extremes)) if extremes else patches[:0]
+    plan = choose_plan(
+        grouped,
+        patches,
+        engine=engine,
+        extremes=spoiled,
+        components=config.components,
+        candidates=config.candidates,
+    )
+    coarse = None if plan is None else prepare_coarse(grouped, plan, np.concatenate([patches, spoiled]))
     model = assemble(parts, engine=engine, features=backbone, coarse=coarse)
     return FastModel(model=model, plan=plan, features=features)
 

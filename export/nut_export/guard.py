@@ -21,7 +21,7 @@ from nut_runtime.engines.base import Engine
 from nut_runtime.errors import ParityError
 from nut_runtime.pictures import read_picture
 
-__all__ = ["AS_IT_IS", "PERTURBATIONS", "SAFETY_FACTOR", "Guard", "guard_band"]
+__all__ = ["AS_IT_IS", "PERTURBATIONS", "SAFETY_FACTOR", "Guard", "guard_band", "perturbed"]
 
 SAFETY_FACTOR = 2.0
 """Times the largest difference seen: a frame outside the band would have to differ by twice as much as any of them."""
@@ -100,6 +100,11 @@ class Guard:
     def to_json(self) -> dict[str, Any]:
         """Return what a manifest keeps."""
         return asdict(self) | {"expected_ms": self.expected_ms, "safety_factor": SAFETY_FACTOR}
+
+
+def perturbed(paths: Sequence[Path]) -> list[Frame]:
+    """Return every perturbation of some pictures, uint8 BGR `[H, W, 3]` each."""
+    return [perturb(read_picture(path)) for path in paths for perturb in PERTURBATIONS.values()]
 
 
 def guard_band(

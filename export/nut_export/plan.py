@@ -123,6 +123,7 @@ def choose_plan(
     patches: NDArray[np.float32],
     *,
     engine: str,
+    extremes: NDArray[np.float32] | None = None,
     components: int | None = None,
     candidates: int | None = None,
 ) -> SearchPlan | None:
@@ -132,6 +133,8 @@ def choose_plan(
         grouped: The bank in its groups.
         patches: Embeddings of pictures that are not in the bank, float32 (N, D); some 4,000 of them are tried.
         engine: The engine it is for; what is cheap in one is dear in the other.
+        extremes: Embeddings of spoiled pictures, float32 (N, D), that the range of int8 is to cover too; a patch beyond
+            it would lose its neighbours.
         components: Fixes the width of the projection.
         candidates: Fixes the number of candidates.
 
@@ -150,6 +153,7 @@ def choose_plan(
     places = np.random.default_rng(0).permutation(len(patches))[:count]
     centred: NDArray[np.float32] = patches[places] - grouped.bank.mean
     truth = grouped.half_norms - centred @ grouped.bank.rows.T  # (N, rows)
+    ranged = centred if extremes is None else np.concatenate([centred, extremes - grouped.bank.mean])
     is_free = components is None and candidates is None
     floor = _PLANNED_RECALL if is_free else LEAST_RECALL
     counts = (candidates,) if candidates else tuple(sorted({min(count, grouped.groups) for count in _CANDIDATES}))
@@ -159,7 +163,7 @@ def choose_plan(
         costs = [_cost(engine, rows, width, arithmetic, kept, count) for count in counts]
         if min(costs, default=np.inf) >= best_cost:
             continue
-        recalls = _recalls(grouped, centred, truth, project(grouped, centred, kept, arithmetic), counts)
+        recalls = _recalls(grouped, centred, truth, project(grouped, ranged, kept, arithmetic), counts)
         found = max(found, *recalls)
         for count, cost, recall in zip(counts, costs, recalls, strict=True):
             if recall >= floor and cost < best_cost:

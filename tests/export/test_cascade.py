@@ -11,10 +11,11 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 
+from nut_dataset.layout import open_dataset
 from nut_export import cascade as module
 from nut_export.cascade import FAST_FOLDER, ChosenCascade, choose_cascade
 from nut_export.fast import FastModel
-from nut_export.guard import PERTURBATIONS, SAFETY_FACTOR, Guard
+from nut_export.guard import AS_IT_IS, PERTURBATIONS, SAFETY_FACTOR, Guard
 from nut_export.plan import SearchPlan
 from nut_runtime.atomic import write_json
 from nut_runtime.bundle import Bundle, open_bundle
@@ -22,6 +23,7 @@ from nut_runtime.cli import main as runtime
 from nut_runtime.engines import ENGINES, load_engine
 from nut_runtime.engines.cascade import CascadeEngine
 from nut_runtime.errors import BundleError
+from nut_runtime.pictures import read_picture
 
 PLAN = SearchPlan(arithmetic="int8", components=8, candidates=4, group_rows=16, recall=1.0, patches=100)
 
@@ -167,6 +169,26 @@ def test_info_shows_it_and_doctor_looks_at_both_models_in_both_engines(cascade_o
     assert doctor.exit_code == 0, doctor.output
     assert doctor.stdout.count("this device judges as the reference did") == 2
     assert doctor.stdout.count("fast/stage/distances") == 2
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_a_fast_model_with_the_float_backbone_scores_as_the_exact_one_though_its_search_loses_some(
+    cascade_of_two, more_nuts, engine
+):
+    """The band of such a model is narrow, and the frames it was found on are few."""
+    pair = load_engine(cascade_of_two.bundle, engine)
+    assert isinstance(pair, CascadeEngine)
+    threshold = cascade_of_two.bundle.manifest.point.image.threshold
+    dataset = open_dataset(more_nuts)
+    lost = 0
+    for path in (*dataset.train_good, *dataset.test_good, *dataset.defective):
+        for perturbation in (AS_IT_IS, "10% lighter"):
+            frame = PERTURBATIONS[perturbation](read_picture(path))
+            off = pair.fast.infer(frame).raw_score - pair.exact.infer(frame).raw_score
+            assert abs(off) <= 1e-5 * threshold  # the least band there is
+        distances = [judge.stages(frame)["stage/distances"] for judge in (pair.fast, pair.exact)]
+        lost += int((distances[0] > distances[1] + 1e-3 * threshold).sum())
+    assert lost, "every patch found its nearest vector, so that the scores had to agree"
 
 
 @pytest.fixture
