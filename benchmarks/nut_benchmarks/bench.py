@@ -16,6 +16,7 @@ import numpy as np
 
 from nut_benchmarks.measure import PYTORCH, Job, Timing
 from nut_benchmarks.own_process import run_in_process
+from nut_dataset.evenly import evenly
 from nut_dataset.layout import Dataset, open_dataset
 from nut_dataset.progress import Progress, no_progress
 from nut_export.frame_size import at_frame_size
@@ -212,8 +213,7 @@ def _own_run(folder: Path, bundle: Bundle) -> Run:
 def _test_pictures(dataset: Dataset, limit: int) -> list[Path]:
     """Return the test pictures, thinned evenly to `limit`."""
     paths = [*dataset.test_good, *dataset.defective] or list(dataset.train_good)
-    places = np.unique(np.linspace(0, len(paths) - 1, min(limit, len(paths))).round().astype(int))
-    return [paths[place] for place in places]
+    return evenly(paths, limit)
 
 
 def _middle_sized(paths: Sequence[Path]) -> Path:

@@ -1,7 +1,6 @@
 """`nut bundle`: keys, signatures, and what changed between two bundles."""
 
 import json
-import os
 from pathlib import Path
 
 import click
@@ -136,7 +135,7 @@ def diff(
         say(json.dumps(found.to_json(), indent=2, allow_nan=False))
     else:
         for line in diff_lines(found):
-            say(line, color=False if os.environ.get("NO_COLOR") else None)
+            say(line)
     if out is not None:
         click.echo(f"page  {out}", err=True)
     unjudged = () if found.verdicts is None else found.verdicts.unjudged

@@ -48,6 +48,8 @@ _SECTION_OF = {  # the longest key that begins a fact's key decides
     "input_px": "model",
     "models": "model",
     "provenance.backbone": "model",
+    "provenance.fast": "model",
+    "cascade": "model",
     "provenance.neighbours": "model",
     "provenance.patches": "model",
     "provenance.input": "model",

@@ -3,42 +3,40 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nut_dataset.evenly import evenly
 from nut_dataset.layout import Dataset, fingerprint
 from nut_dataset.progress import Progress, no_progress
 from nut_export.cascade import FAST_FOLDER, choose_cascade
 from nut_export.compat import COMPAT, write_compat
-from nut_export.compat_engine import CompatEngine
-from nut_export.fast import FastConfig, FastModel, build_fast, pixels_of, search_recall
+from nut_export.fast import PLANNED_PICTURES, FastConfig, FastModel, build_fast, pixels_of
 from nut_export.frame_size import at_frame_size, check_frame_size, input_text
 from nut_export.golden import choose_golden, selftest_tolerances, write_golden
 from nut_export.graph import Parts, assemble, prepare
 from nut_export.guard import perturbed
 from nut_export.ovms import LAYOUTS, write_ovms
-from nut_export.parity import TOLERANCES, Parity, check_parity, compare, measure
+from nut_export.parity import Parity, check_parity
 from nut_export.parity_report import write_parity_report
-from nut_export.proof_pictures import find_pictures, thinned
+from nut_export.proof import all_judges, judge_with_anomalib, prove
+from nut_export.proof_pictures import find_pictures
+from nut_export.quantise import MOST_PICTURES
 from nut_export.signing import SigningKey, sign_manifest
 from nut_export.writers import ONNX_FILE, OPENVINO_FILE, model_info, write_model
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, file_entry, open_bundle
 from nut_runtime.contract import INPUT, OUTPUTS
 from nut_runtime.engines import ENGINES, load_engine
-from nut_runtime.engines.base import PRECISIONS, Engine
+from nut_runtime.engines.base import PRECISIONS
 from nut_runtime.errors import InputError
 from nut_runtime.manifest import MANIFEST, GoldenFrame, Manifest
 from nut_runtime.pictures import read_picture
-from nut_train.predict import Prediction, predict
 from nut_train.run import Run, package_versions
-
-if TYPE_CHECKING:
-    from anomalib.models import Patchcore
 
 __all__ = ["ExportConfig", "Exported", "export_bundle"]
 
@@ -102,15 +100,15 @@ class Exported:
 
     Attributes:
         bundle: The bundle, as the edge opens it.
-        parity: The proof, by engine, and by variant as `compat/NAME`.
+        parity: The proof, by engine, by variant as `compat/NAME`, and of a cascade's exact models as `exact/ENGINE`.
         fast: What was chosen for the fast model, by engine; empty for fp32.
-        tolerance: Largest |d pred_score| that the proof let pass.
+        tolerance: Largest |d pred_score| that was asked for; None where each model was held to its precision's own.
     """
 
     bundle: Bundle
     parity: Mapping[str, Parity]
     fast: Mapping[str, FastModel]
-    tolerance: float
+    tolerance: float | None
 
 
 def export_bundle(
@@ -140,7 +138,6 @@ def export_bundle(
         OutputError: If `out` exists or cannot be written.
     """
     config = config or ExportConfig()
-    tolerance = TOLERANCES[config.precision] if config.tolerance is None else config.tolerance
     inputs = [run.folder, *([] if signing_key is None else [signing_key.path])]
     with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs) as folder, ExitStack() as stack:
         pictures = find_pictures(run, dataset_root, config.pictures)
@@ -149,7 +146,7 @@ def export_bundle(
         brought = {source: path for path, source in sources.items()}
         others = [brought[path] for path in pictures.others]
         model = run.load()
-        predictions = _reference(model, [brought[path] for path in pictures.proof], progress)
+        predictions = judge_with_anomalib(model, [brought[path] for path in pictures.proof], progress)
         run = run.settled(predictions)
         progress("building the graph", 0, 1)
         parts = prepare(model, run.backbone, size=run.config.image_size, point=run.point, frame_px=config.frame_px)
@@ -159,20 +156,24 @@ def export_bundle(
         if config.precision != "fp32":
             options = build_fast(
                 parts,
-                [pixels_of(model, read_picture(path)) for path in pictures.training],
-                [pixels_of(model, read_picture(path)) for path in others],
+                [pixels_of(model, read_picture(path)) for path in evenly(pictures.training, MOST_PICTURES)],
+                [pixels_of(model, read_picture(path)) for path in evenly(others, PLANNED_PICTURES)],
                 config.fast,
-                extremes=[pixels_of(model, frame) for frame in perturbed(thinned(others, _SPOILED))],
+                extremes=[pixels_of(model, frame) for frame in perturbed(evenly(others, _SPOILED))],
                 engines=sorted(ENGINES),
                 progress=progress,
             )
+        fast: Mapping[str, FastModel] = {}
+        if config.precision == "int8":
+            fast = {engine: choices[0] for engine, choices in options.items()}
+            facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
         info = model_info(run.point, facts)
-        models, fast = _write_models(folder, parts, options, config, facts, info)
+        models = _write_models(folder, parts, fast, info)
         variants = write_compat(folder / models["openvino"], config.compat)
         if config.layout is not None:
             write_ovms(folder / models["openvino"], facts["name"])
 
-        golden = write_golden(model, choose_golden(predictions), folder)
+        golden = write_golden(model, choose_golden(predictions, avoids_threshold=config.precision == "int8"), folder)
         draft = _draft(run, facts, models, golden, folder, config)
         if config.precision == "cascade":
             found = choose_cascade(Bundle(folder=folder, manifest=draft), options, info, others, progress)
@@ -190,13 +191,14 @@ def export_bundle(
             )
         bundle = Bundle(folder=folder, manifest=draft)
         engines = {name: load_engine(bundle, name) for name in models}
-        judges = engines | {judge.name: judge for judge in (CompatEngine(variants[name], name) for name in variants)}
         coarse = {name for name, one in fast.items() if one.plan is not None}
-        parities = _prove(judges, draft, predictions, sources, parts, coarse, dataset, progress)
+        parities = prove(
+            all_judges(engines, variants), draft, predictions, sources, parts.bank, coarse, dataset, progress
+        )
         write_json(folder / "parity.json", {name: parity.to_json() for name, parity in parities.items()})
-        write_parity_report(folder / "parity.html", draft, parities, tolerance)
+        write_parity_report(folder / "parity.html", draft, parities, config.tolerance)
         if not config.is_forced:
-            check_parity(parities, tolerance)
+            check_parity(parities, config.tolerance)
         manifest = replace(
             draft,
             tolerances=selftest_tolerances(bundle, model, list(engines.values())),
@@ -210,36 +212,15 @@ def export_bundle(
         write_json(folder / MANIFEST, manifest.to_json())
         if signing_key is not None:
             sign_manifest(folder, (folder / MANIFEST).read_bytes(), signing_key)
-    return Exported(bundle=open_bundle(out), parity=parities, fast=fast, tolerance=tolerance)
+    return Exported(bundle=open_bundle(out), parity=parities, fast=fast, tolerance=config.tolerance)
 
 
-def _reference(model: "Patchcore", paths: Sequence[Path], progress: Progress) -> list[Prediction]:
-    """Judge the pictures with anomalib's own prediction."""
-    predictions: list[Prediction] = []
-
-    def keep(prediction: Prediction) -> None:
-        predictions.append(prediction)
-        progress("judging with anomalib", len(predictions), len(paths))
-
-    predict(model, paths, keep, device="cpu")
-    return predictions
-
-
-def _write_models(
-    folder: Path,
-    parts: Parts,
-    options: Mapping[str, Sequence[FastModel]],
-    config: ExportConfig,
-    facts: dict[str, Any],
-    info: Mapping[str, str],
-) -> tuple[dict[str, str], Mapping[str, FastModel]]:
-    """Write the bundle's main models, the int8 ones or the exact one; return their files and the fast ones in them."""
-    if config.precision != "int8":
-        exact = assemble(parts)
-        return {engine: write_model(engine, exact, folder, info) for engine in sorted(ENGINES)}, {}
-    fast = {engine: choices[0] for engine, choices in options.items()}
-    facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
-    return {engine: write_model(engine, one.model, folder, info) for engine, one in fast.items()}, fast
+def _write_models(folder: Path, parts: Parts, fast: Mapping[str, FastModel], info: Mapping[str, str]) -> dict[str, str]:
+    """Write the bundle's main models, the fast ones if there are any, else the exact one; return their files."""
+    if fast:
+        return {engine: write_model(engine, one.model, folder, info) for engine, one in fast.items()}
+    exact = assemble(parts)
+    return {engine: write_model(engine, exact, folder, info) for engine in sorted(ENGINES)}
 
 
 def _draft(
@@ -268,42 +249,6 @@ def _draft(
         provenance=facts,
         frame_px=config.frame_px,
     )
-
-
-def _prove(
-    judges: Mapping[str, Engine],
-    manifest: Manifest,
-    predictions: Sequence[Prediction],
-    sources: Mapping[Path, Path],
-    parts: Parts,
-    coarse: Collection[str],
-    dataset: Dataset,
-    progress: Progress,
-) -> dict[str, Parity]:
-    """Hold every engine and variant against the reference; measure the recall of those whose search is coarse."""
-    paths = [prediction.path for prediction in predictions]
-    named = [replace(prediction, path=sources[prediction.path]) for prediction in predictions]
-    return {
-        name: compare(
-            named,
-            measure(judge, predictions, progress),
-            engine=name,
-            engine_version=judge.version,
-            precision=_precision(name, manifest),
-            dataset=dataset,
-            threshold=manifest.point.image.threshold,
-            recall=search_recall(judge, parts.bank, paths) if name in coarse else None,
-            frame_px=manifest.frame_px,
-        )
-        for name, judge in judges.items()
-    }
-
-
-def _precision(name: str, manifest: Manifest) -> str:
-    """Return what the proof holds a model to: in a cascade, one without a fast model in front is exact."""
-    if manifest.cascade is None:
-        return manifest.precision
-    return "cascade" if name in manifest.cascade.models else "fp32"
 
 
 def _bundle_id(name: str, folder: Path, run: Run) -> str:

@@ -10,11 +10,11 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from nut_dataset.evenly import evenly
 from nut_dataset.progress import Progress, no_progress
 from nut_export.coarse import prepare_coarse
 from nut_export.graph import Parts, assemble
 from nut_export.plan import GroupedBank, SearchPlan, choose_plan, group_bank, measure_recall
-from nut_export.proof_pictures import thinned
 from nut_export.quantise import QuantisedFeatures, embeddings, has_depthwise, quantise_features
 from nut_export.search import SearchBank
 from nut_runtime.contract import STAGE_DISTANCES, STAGE_EMBEDDING
@@ -26,7 +26,16 @@ from nut_train.predict import picture_tensor
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["FEATURE_ERROR", "FastConfig", "FastModel", "build_fast", "pixels_of", "plan_fast", "search_recall"]
+__all__ = [
+    "FEATURE_ERROR",
+    "PLANNED_PICTURES",
+    "FastConfig",
+    "FastModel",
+    "build_fast",
+    "pixels_of",
+    "plan_fast",
+    "search_recall",
+]
 
 FEATURE_ERROR = 0.08
 """Error of int8 embeddings, as a share of their spread, up to which layers are quantised.
@@ -35,7 +44,8 @@ At 0.08 scores of both real sets moved by 0.015 at most and no verdict flipped f
 (docs/performance.md); with every layer quantised the error was 0.2, and scores moved by 0.05 to 0.23.
 """
 
-_PLANNED_PICTURES = 8
+PLANNED_PICTURES = 8
+"""Pictures that the search is planned on, at most."""
 _RECALL_PICTURES = 20
 
 
@@ -125,8 +135,7 @@ def build_fast(
     config = config or FastConfig()
     quantised = quantise_features(parts.features, training, error=config.feature_error, progress=progress)
     grouped = group_bank(parts.bank)
-    places = np.unique(np.linspace(0, len(others) - 1, min(_PLANNED_PICTURES, len(others))).round().astype(int))
-    chosen = [others[place] for place in places]
+    chosen = evenly(others, PLANNED_PICTURES)
     built = {}
     for done, engine in enumerate(engines):
         progress("planning the search", done, len(engines))
@@ -198,7 +207,7 @@ def search_recall(engine: Engine, bank: SearchBank, paths: Sequence[Path]) -> fl
     """
     judge = engine.fast if isinstance(engine, CascadeEngine) else engine
     found, patches = 0, 0
-    for path in thinned(paths, _RECALL_PICTURES):
+    for path in evenly(paths, _RECALL_PICTURES):
         stages = judge.stages(read_picture(path))
         found += measure_recall(bank, stages[STAGE_EMBEDDING], stages[STAGE_DISTANCES])
         patches += len(stages[STAGE_DISTANCES])

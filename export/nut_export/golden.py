@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nut_dataset.evenly import evenly
 from nut_export.features import PatchEmbedding
+from nut_export.parity import is_near_threshold
 from nut_runtime.bundle import Bundle
 from nut_runtime.contract import STAGE_DISTANCES, STAGE_EMBEDDING, STAGE_PIXELS
 from nut_runtime.engines.base import Engine
@@ -58,17 +60,21 @@ def reference_stages(model: "Patchcore", frame: NDArray[np.uint8]) -> dict[str, 
     return {name: np.asarray(tensor.cpu().numpy(), np.float32) for name, tensor in tensors.items()}
 
 
-def choose_golden(predictions: Sequence[Prediction], count: int = 3) -> list[Prediction]:
+def choose_golden(
+    predictions: Sequence[Prediction], count: int = 3, *, avoids_threshold: bool = False
+) -> list[Prediction]:
     """Choose frames that spread over the scores: the lowest, the highest, and those evenly between.
 
     Args:
         predictions: The reference's predictions, at least one.
         count: How many to choose, at most.
+        avoids_threshold: Leave out those near the threshold, where an int8 model may flip a verdict and the self-test,
+            which lets no verdict flip, would find drift on every device; unless all are.
     """
-    rising = sorted(predictions, key=lambda one: one.raw_score)
+    far = [one for one in predictions if not (avoids_threshold and is_near_threshold(one.pred_score))]
+    rising = sorted(far or predictions, key=lambda one: one.raw_score)
     small = [one for one in rising if _pixels(one.path) <= _LARGEST_PIXELS] or rising[:1]
-    places = np.unique(np.linspace(0, len(small) - 1, min(count, len(small))).round().astype(int))
-    return [small[place] for place in places]
+    return evenly(small, count)
 
 
 def write_golden(model: "Patchcore", predictions: Sequence[Prediction], folder: Path) -> tuple[GoldenFrame, ...]:

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nut_dataset.evenly import evenly
 from nut_dataset.progress import Progress, no_progress
-from nut_export.proof_pictures import thinned
 from nut_runtime.engines.base import Engine
 from nut_runtime.errors import ParityError
 from nut_runtime.pictures import read_picture
@@ -122,7 +122,7 @@ def guard_band(
     Raises:
         ParityError: If a score is no number.
     """
-    chosen = thinned(pictures, _MOST_PICTURES)
+    chosen = evenly(pictures, _MOST_PICTURES)
     worst = dict.fromkeys(PERTURBATIONS, 0.0)
     scores, times = [], []
     for done, path in enumerate(chosen, start=1):

@@ -18,7 +18,7 @@ from nut_train.evaluate import mask_at
 from nut_train.metrics import image_auroc, pixel_auroc
 from nut_train.predict import Prediction
 
-__all__ = ["TOLERANCES", "Flip", "Parity", "check_parity", "compare", "failure", "measure"]
+__all__ = ["TOLERANCES", "Flip", "Parity", "check_parity", "compare", "failure", "is_near_threshold", "measure"]
 
 TOLERANCES: Mapping[str, float] = {"fp32": 1e-3, "int8": 0.05, "cascade": 0.05}
 """Largest |d pred_score| by precision.
@@ -32,6 +32,11 @@ is what follows.
 _FLIP_MARGIN = 0.02  # of pred_score from the threshold, within which a verdict may flip
 _AUROC_LOSS = 0.002
 _THRESHOLD = 0.5
+
+
+def is_near_threshold(pred_score: float) -> bool:
+    """Return whether a normalised score is within 0.02 of the threshold, where an int8 model may flip a verdict."""
+    return abs(pred_score - _THRESHOLD) <= _FLIP_MARGIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class Flip:
     @property
     def is_near(self) -> bool:
         """Whether the reference's score is within 0.02 of the threshold, where int8 may flip a verdict."""
-        return abs(self.reference - _THRESHOLD) <= _FLIP_MARGIN
+        return is_near_threshold(self.reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +189,7 @@ def compare(
     )
 
 
-def check_parity(parities: Mapping[str, Parity], tolerance: float) -> None:
+def check_parity(parities: Mapping[str, Parity], tolerance: float | None = None) -> None:
     """Refuse an export whose scores or verdicts are not the reference's.
 
     Raises:
@@ -199,12 +204,17 @@ def check_parity(parities: Mapping[str, Parity], tolerance: float) -> None:
             )
 
 
-def failure(parity: Parity, tolerance: float) -> str | None:
+def failure(parity: Parity, tolerance: float | None = None) -> str | None:
     """Return why a model does not pass, or None.
 
     fp32 and cascade may flip no verdict; int8 none whose reference is more than 0.02 from the threshold. All hold the
     tolerance, int8 and cascade the image AUROC within 0.002 and the recall of the search too.
+
+    Args:
+        parity: What was found.
+        tolerance: Largest |d pred_score|; None takes that of the model's own precision from `TOLERANCES`.
     """
+    tolerance = TOLERANCES[parity.precision] if tolerance is None else tolerance
     forbidden = parity.far_flips if parity.precision == "int8" else len(parity.flips)
     if not parity.max_d_score <= tolerance or forbidden:
         flips = f"{forbidden} of {parity.pictures} verdicts flipped"

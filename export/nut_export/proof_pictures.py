@@ -1,16 +1,14 @@
 """Which pictures an export uses, and what for."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from nut_dataset.evenly import evenly
 from nut_dataset.layout import Dataset, open_dataset
 from nut_runtime.errors import InputError
 from nut_train.run import Run
 
-__all__ = ["ProofPictures", "find_pictures", "thinned"]
+__all__ = ["ProofPictures", "find_pictures"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +47,10 @@ def find_pictures(run: Run, root: Path | None, limit: int) -> ProofPictures:
     training = [path for path in dataset.train_good if path.name not in held_out]
     return ProofPictures(
         dataset=dataset,
-        proof=tuple(thinned(proof, limit)),
+        proof=tuple(evenly(proof, limit)),
         training=tuple(training or proof),
         others=tuple(own or dataset.test_good or proof),
     )
-
-
-def thinned(paths: Sequence[Path], limit: int) -> list[Path]:
-    """Return at most `limit` of the paths, evenly."""
-    places = np.unique(np.linspace(0, len(paths) - 1, min(limit, len(paths))).round().astype(int))
-    return [paths[place] for place in places]
 
 
 def _dataset(run: Run, root: Path | None) -> Dataset:

@@ -21,16 +21,18 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from nut_dataset.evenly import evenly
 from nut_dataset.progress import Progress, no_progress
 from nut_runtime.engines.import_openvino import hidden_telemetry, import_openvino
 from nut_runtime.errors import InputError
 
-__all__ = ["LEAST_PICTURES", "QuantisedFeatures", "embeddings", "has_depthwise", "quantise_features"]
+__all__ = ["LEAST_PICTURES", "MOST_PICTURES", "QuantisedFeatures", "embeddings", "has_depthwise", "quantise_features"]
 
 LEAST_PICTURES = 8
 """Pictures that the ranges of activations are taken from, at least."""
 
-_MOST_PICTURES = 100
+MOST_PICTURES = 100
+"""And at most."""
 _TESTED = 4  # pictures that the error is measured on
 _ROUNDS = 3  # times that more layers are left in float32, at most
 
@@ -93,9 +95,8 @@ def quantise_features(
             f"{len(pixels)} pictures to calibrate int8 with, at least {LEAST_PICTURES} are needed; add good pictures "
             "or export with --precision fp32"
         )
-    places = np.unique(np.linspace(0, len(pixels) - 1, min(_MOST_PICTURES, len(pixels))).round().astype(int))
-    chosen = [pixels[place] for place in places]
-    tested = [pixels[place] for place in np.linspace(0, len(pixels) - 1, _TESTED).round().astype(int)]
+    chosen = evenly(pixels, MOST_PICTURES)
+    tested = evenly(pixels, _TESTED)
     truth = embeddings(features, tested)
 
     def error_of(model: onnx.ModelProto) -> float:

@@ -1,10 +1,8 @@
 """`nut-runtime`: camera, pictures or video in, verdicts out."""
 
-import itertools
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,17 @@ import click
 
 from nut_runtime import __version__
 from nut_runtime.bundle import Bundle, open_bundle
+from nut_runtime.bundle_words import info_rows, signature_words
 from nut_runtime.cli_errors import NutGroup, say
-from nut_runtime.engines import ENGINES, available_engines, load_engine
-from nut_runtime.errors import BundleError, EngineError, InputError
+from nut_runtime.engines import ENGINES, Engine, available_engines, load_engine
+from nut_runtime.errors import EngineError, InputError
 from nut_runtime.inspector import Inspector
 from nut_runtime.machine import this_machine
+from nut_runtime.run_screen import print_summary, run_on_screen
 from nut_runtime.selftest import SelfTest, run_selftest
-from nut_runtime.signature import read_signature
 from nut_runtime.sinks import JsonlSink, OverlaySink, SavePolicy
-from nut_runtime.sources import CameraSource, Frame, Source, open_files
-from nut_runtime.station import Summary, run_station
-from nut_runtime.verdict import Verdict
+from nut_runtime.sources import CameraSource, Source, open_files
+from nut_runtime.station import Summary
 
 __all__ = ["main"]
 
@@ -185,7 +183,7 @@ def run(
         if records is not None:
             stack.callback(records.close)
         overlays = OverlaySink(save_dir, SavePolicy(save)) if save_dir is not None else None
-        summary = _run_with_progress(
+        summary = run_on_screen(
             source,
             inspector,
             records,
@@ -196,106 +194,8 @@ def run(
             shows_verdicts=output != "-",
         )
     if not quiet:
-        _print_summary(summary, inspector)
+        print_summary(summary, inspector)
     ctx.exit(_exit_code(summary, fail_on_defect=fail_on_defect))
-
-
-def _run_with_progress(
-    source: Source,
-    inspector: Inspector,
-    records: JsonlSink | None,
-    overlays: OverlaySink | None,
-    *,
-    limit: int | None,
-    streams: int,
-    quiet: bool,
-    shows_verdicts: bool,
-) -> Summary:
-    """Run the station with a bar on a terminal, and a line a part where nothing else tells the verdicts."""
-    is_listed = shows_verdicts and records is None and not quiet
-    count = source.count if limit is None else min(limit, source.count or limit)
-    bar_is_shown = sys.stderr.isatty() and not quiet and not is_listed
-    with ExitStack() as stack:
-        bar = None
-        if bar_is_shown:
-            # A camera has no length: endless, so that the bar moves to and fro instead of showing "2/0".
-            endless: Iterator[Any] | None = itertools.count() if count is None else None
-            bar = stack.enter_context(
-                click.progressbar(
-                    endless,
-                    length=count,
-                    label="judging",
-                    file=sys.stderr,
-                    show_pos=True,
-                    item_show_func=_rate(),
-                )
-            )
-
-        def on_part(frame: Frame, verdict: Verdict) -> None:
-            if is_listed:
-                word = (
-                    click.style("DEFECT", fg="red", bold=True)
-                    if verdict.is_defective
-                    else click.style("good  ", fg="green")
-                )
-                say(f"{word} {verdict.pred_score:.3f}  {frame.source}", color=_colour())
-            if bar is not None:
-                bar.update(1, frame)
-
-        def on_failure(message: str) -> None:
-            if bar is not None:
-                click.echo("\r\x1b[K", err=True, nl=False)  # the message takes the bar's line, the bar the next
-            click.echo(f"error: {message}", err=True)
-            if bar is not None:
-                bar.update(1)
-
-        return run_station(
-            source,
-            inspector,
-            records=records,
-            overlays=overlays,
-            limit=limit,
-            streams=streams,
-            on_part=on_part,
-            on_failure=on_failure,
-        )
-
-
-def _rate() -> Callable[[Any], str]:
-    """Return what the bar shows behind its count: parts a second so far."""
-    import time
-
-    started = time.perf_counter()
-    shown = 0
-
-    def text(frame: Any) -> str:
-        nonlocal shown
-        shown += frame is not None
-        return f"{shown / max(time.perf_counter() - started, 1e-9):.1f} parts/s"
-
-    return text
-
-
-def _colour() -> bool | None:
-    """Return whether to colour: never with NO_COLOR, else as click finds the terminal."""
-    return False if os.environ.get("NO_COLOR") else None
-
-
-def _print_summary(summary: Summary, inspector: Inspector) -> None:
-    """Say on stderr what the run came to."""
-    stopped = "stopped: " if summary.is_stopped else ""
-    rate = summary.parts / summary.seconds if summary.seconds else 0.0
-    line = f"{stopped}{summary.parts} parts, {summary.rejects} rejects"
-    if summary.failed:
-        line += f", {summary.failed} failures"
-    if inspector.bundle.manifest.cascade is not None:
-        line += f", {summary.rejudged} judged twice"
-    if summary.parts:
-        line += (
-            f"; p50 {summary.percentile_ms(50):.1f} ms, p95 {summary.percentile_ms(95):.1f} ms, {rate:.1f} parts/s"
-            f" ({inspector.engine.name}, {inspector.bundle.manifest.precision})"
-        )
-    click.echo(line, err=True)
 
 
 def _exit_code(summary: Summary, *, fail_on_defect: bool) -> int:
@@ -342,63 +242,10 @@ def info(model: Path, verify_key: Path | None, as_json: bool) -> None:
 
         say(json.dumps(manifest.to_json(), indent=2))
         return
-    facts = manifest.provenance
-    backbone, bank = facts.get("backbone", {}), facts.get("bank", {})
-    calibration = facts.get("calibration", {})
-    frames = "any uint8 BGR frame"
-    if manifest.frame_px is not None:
-        frames = f"uint8 BGR frames of {manifest.frame_px[1]}x{manifest.frame_px[0]} only"
-    rate = "false-reject rate not stated"
-    if calibration:
-        rate = f"aimed at {100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
-    trained = f"{facts.get('trained')} on data {str(facts.get('dataset_fingerprint'))[:12]}"
-    if checkpoint := facts.get("checkpoint"):
-        trained = f"by anomalib alone, {checkpoint['file']} {checkpoint['sha256'][:12]}, on data not stated"
-    rows: list[tuple[str, str]] = [
-        ("bundle", manifest.bundle_id),
-        ("exported", manifest.created),
-        ("trained", trained),
-        (
-            "backbone",
-            f"{backbone.get('name')} {', '.join(backbone.get('layers', []))} ({backbone.get('weights')})",
-        ),
-        ("memory bank", f"{bank.get('rows')} x {bank.get('width')}"),
-        ("input", f"{frames}, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
-        ("precision", manifest.precision),
-        ("threshold", f"raw {manifest.point.image.threshold:.6g}, {rate}"),
-    ]
-    if calibration and not calibration.get("is_supported", True):
-        held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
-        rows.append(("", f"{held_out} held-out pictures can speak for no less than {smallest:.1f}%"))
-    for engine, figures in manifest.parity.items():
-        rows.append(
-            (
-                f"parity {engine}",
-                (
-                    f"{figures['flips']} of {figures['pictures']} verdicts flipped, "
-                    f"max |d score| {figures['max_d_score']:.1e}"
-                ),
-            )
-        )
-    rows.append(("files", f"{len(manifest.files)}, all match their SHA-256"))
-    unlisted = bundle.unlisted_files()
-    if unlisted:
-        rows.append(("", f"not used, since the manifest does not list them: {', '.join(unlisted)}"))
-    rows.append(("signature", _signature(bundle)))
+    rows = info_rows(bundle)
     width = max(20, *(len(name) + 2 for name, _ in rows))
     for name, value in rows:
         say(f"{name:<{width}}{value}")
-
-
-def _signature(bundle: Bundle) -> str:
-    """Say who signed a bundle, and whether that was verified."""
-    if bundle.verified_by is not None:
-        return f"by {bundle.verified_by}, verified"
-    try:
-        signature = read_signature(bundle.folder)
-    except BundleError as error:
-        return f"unusable, not verified ({error})"
-    return "none" if signature is None else f"by {signature.key}, not verified (no --verify-key)"
 
 
 @main.command()
@@ -427,9 +274,9 @@ def doctor(
     say(f"{'instruction sets':<18}{' '.join(machine.instruction_sets) or 'unknown'}")
     say(f"{'system':<18}{machine.system}, Python {machine.python}")
     say(f"{'bundle':<18}{bundle.manifest.bundle_id} ({bundle.manifest.precision})")
-    say(f"{'signature':<18}{_signature(bundle)}")
+    say(f"{'signature':<18}{signature_words(bundle)}")
     if bundle.manifest.precision != "fp32" and machine.lacks_vnni:
-        say("this CPU has no VNNI instructions: int8 is right here, but slower than where it has", color=_colour())
+        say("this CPU has no VNNI instructions: int8 is right here, but slower than where it has")
     names = [engine] if engine is not None else [name for name in available_engines() if name in bundle.manifest.models]
     if not names:
         load_engine(bundle)  # says what to install
@@ -438,22 +285,28 @@ def doctor(
         ctx.exit(EXIT_UNUSABLE if strict else EXIT_FAILURES)
 
 
+def _arithmetic(bundle: Bundle, engine: Engine) -> str:
+    """Say what an engine computes in: what is int8 in a file is computed so, whatever the engine says of the rest."""
+    return f"int8, the rest in {engine.precision}" if bundle.manifest.precision == "int8" else engine.precision
+
+
 def _doctor_engine(bundle: Bundle, name: str, threads: int | None) -> bool:
     """Print one engine's self-test; return whether it passed."""
     loaded = load_engine(bundle, name, threads=threads)
     test: SelfTest = run_selftest(bundle, loaded)
     frames = len(bundle.manifest.golden)
-    say(f"\n{name} {loaded.version}, computing in {loaded.precision}, {test.latency_ms:.1f} ms a golden frame")
+    arithmetic = _arithmetic(bundle, loaded)
+    say(f"\n{name} {loaded.version}, computing in {arithmetic}, {test.latency_ms:.1f} ms a golden frame")
     for stage in test.stages:
         mark = click.style("ok   ", fg="green") if stage.passed else click.style("DRIFT", fg="red", bold=True)
         if stage.stage == "verdict":
             what = f"{int(stage.deviation)} of {frames} verdicts flipped"
         else:
             what = f"off by {stage.deviation:.1e} (tolerance {stage.tolerance:.1e})"
-        say(f"  {mark} {stage.stage:<22}{what}", color=_colour())
+        say(f"  {mark} {stage.stage:<22}{what}")
     drift = test.first_drift
     if drift is None:
         say("  this device judges as the reference did")
     else:
-        say(f"  the first stage that drifts is {drift.stage}", color=_colour())
+        say(f"  the first stage that drifts is {drift.stage}")
     return test.passed

@@ -10,6 +10,7 @@ is the line `stopped` and exit code 130, as shells have it. Anything else is a b
     def main() -> None: ...
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -51,14 +52,14 @@ def one_line_errors() -> Iterator[None]:
         raise click.exceptions.Exit(EXIT_STOPPED) from error
 
 
-def say(text: str, *, color: bool | None = None) -> None:
-    """Print a line on standard output.
+def say(text: str) -> None:
+    """Print a line on standard output: in colour on a terminal, never with NO_COLOR.
 
     Raises:
         OutputError: If the disk is full or the reader of the pipe has gone.
     """
     try:
-        click.echo(text, color=color)
+        click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
     except OSError as error:
         raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,14 @@ def test_it_holds_an_exact_bundles_files_and_its_fast_models_all_listed(cascade_
     assert (folder / "model.bin").read_bytes() == (bundle_folder / "model.bin").read_bytes()
 
 
+def test_its_exact_models_are_proved_by_themselves_on_the_same_pictures_at_what_fp32_promises(cascade_of_two):
+    proof = json.loads((cascade_of_two.bundle.folder / "parity.json").read_text())
+    assert set(proof) == {*ENGINES, *(f"exact/{engine}" for engine in ENGINES)}
+    for engine in ENGINES:
+        assert (proof[engine]["precision"], proof[f"exact/{engine}"]["precision"]) == ("cascade", "fp32")
+        assert proof[engine]["pictures"] == proof[f"exact/{engine}"]["pictures"]
+
+
 def test_the_manifest_says_how_each_band_was_found(cascade_of_two, bundle_folder):
     manifest = cascade_of_two.bundle.manifest
     assert manifest.precision == "cascade"
@@ -162,7 +171,8 @@ def _nut_runtime(*arguments: object) -> Result:
 def test_info_shows_it_and_doctor_looks_at_both_models_in_both_engines(cascade_of_two):
     info = _nut_runtime("info", "--model", cascade_of_two.bundle.folder)
     assert info.exit_code == 0
-    assert "precision           cascade" in info.stdout
+    assert re.search(r"^precision +cascade$", info.stdout, re.MULTILINE)
+    assert re.search(r"^guard openvino +the exact model decides within", info.stdout, re.MULTILINE)
     as_json = json.loads(_nut_runtime("info", "--json", "--model", cascade_of_two.bundle.folder).stdout)
     assert set(as_json["cascade"]["guard"]) == set(ENGINES)
     doctor = _nut_runtime("doctor", "--model", cascade_of_two.bundle.folder)

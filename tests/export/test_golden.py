@@ -55,6 +55,14 @@ def test_golden_frames_spread_from_the_lowest_to_the_highest_score(tmp_path, sco
     assert [one.raw_score for one in found] == chosen
 
 
+def test_an_int8_models_frames_keep_away_from_the_threshold_where_a_verdict_may_flip(tmp_path):
+    path = tmp_path / "x.png"
+    write_picture(path, np.zeros((16, 16, 3), np.uint8))
+    near, far = [_prediction(path, score) for score in (0.49, 0.51)], [_prediction(path, score) for score in (0.1, 0.9)]
+    assert [one.raw_score for one in choose_golden([*near, *far], avoids_threshold=True)] == [0.1, 0.9]
+    assert choose_golden(near, avoids_threshold=True) == near  # rather these than none
+
+
 def test_a_frame_that_would_outweigh_the_model_is_passed_over(tmp_path, monkeypatch):
     monkeypatch.setattr("nut_export.golden._LARGEST_PIXELS", 400)
     for side in (16, 24):

@@ -1,12 +1,11 @@
 """Which pictures an export uses: what planned or measured it was not made from the pictures it is tried on."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from nut_dataset.layout import open_dataset
-from nut_export.proof_pictures import find_pictures, thinned
+from nut_export.proof_pictures import find_pictures
 from nut_train.run import Run, open_run
 
 
@@ -38,12 +37,3 @@ def test_without_held_out_pictures_good_test_pictures_take_their_place(run, nuts
     assert found.others == dataset.test_good
     assert found.training == dataset.train_good
     assert set(found.proof) == {*dataset.test_good, *dataset.defective}
-
-
-@pytest.mark.parametrize(
-    ("count", "limit", "expected"),
-    [(5, 10, [0, 1, 2, 3, 4]), (5, 5, [0, 1, 2, 3, 4]), (5, 3, [0, 2, 4]), (9, 2, [0, 8]), (9, 1, [0]), (0, 3, [])],
-)
-def test_thinned_pictures_are_spread_evenly_from_the_first_to_the_last(count, limit, expected):
-    paths = [Path(f"{number}.png") for number in range(count)]
-    assert thinned(paths, limit) == [paths[number] for number in expected]

@@ -54,7 +54,7 @@ def test_outside_the_band_only_the_fast_model_is_asked(score):
     assert (fast.judged, exact.judged) == (1, 0)
 
 
-@pytest.mark.parametrize("score", [9.5, 9.7, 10.0, 10.3, 10.5, float("nan")])
+@pytest.mark.parametrize("score", [9.5, 9.7, 10.0, 10.3, 10.5, float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("exact_score", [3.0, 9.99, 10.01, 40.0])
 def test_inside_the_band_at_its_border_and_where_the_score_is_no_number_the_exact_model_decides(score, exact_score):
     cascade, fast, exact = _pair(score, exact_score)

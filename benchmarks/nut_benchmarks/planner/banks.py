@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from nut_benchmarks.planner.config import BackboneChoice, PlanConfig
+from nut_dataset.evenly import evenly
 from nut_dataset.layout import GOOD, Dataset
 from nut_dataset.progress import Progress
-from nut_export.proof_pictures import thinned
 from nut_runtime.errors import NutError
 from nut_train.backbone import describe_backbone
 from nut_train.fit import check_rows
@@ -116,7 +116,7 @@ def train_banks(
     """
     ratios = sorted(config.coreset_ratios, reverse=True)
     split = subject.prepared.split
-    used = tuple(thinned(split.bank, config.pictures))
+    used = tuple(evenly(split.bank, config.pictures))
     prepared = replace(subject.prepared, split=replace(split, bank=used))
     model, engine = fit_model(prepared, config.training(subject.backbone, subject.size, ratios[0]), progress=progress)
     bank = model.model.memory_bank
@@ -154,7 +154,7 @@ def train_banks(
 
 def _fewer_test_pictures(dataset: Dataset, limit: int) -> Dataset:
     """Return the data set with at most so many test pictures, evenly over good ones and kinds of defect."""
-    kept = set(thinned([*dataset.test_good, *dataset.defective], limit)) if dataset.test_good or dataset.defects else ()
+    kept = set(evenly([*dataset.test_good, *dataset.defective], limit)) if dataset.test_good or dataset.defects else ()
     defects = {kind: tuple(path for path in paths if path in kept) for kind, paths in dataset.defects.items()}
     return replace(
         dataset,

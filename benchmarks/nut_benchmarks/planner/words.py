@@ -117,7 +117,10 @@ def _measured_with(plan: Plan, accuracy: Accuracy) -> str:
     best = plan.proposal.best
     if not good or best is None or best.auroc is None:
         return "no good test pictures, so there is no AUROC; put some in test/good"
-    error = max(auroc_error(best.auroc, good=good, defective=defective), 1 / (good * defective))
+    # Six defects all found do not show that an AUROC is 1, for which the formula gives no error: half of one picture
+    # of the rarer kind counts as misjudged.
+    most = 1 - 1 / (2 * min(good, defective))
+    error = auroc_error(min(best.auroc, most), good=good, defective=defective)
     return (
         f"{good} good and {defective} defective test pictures tell an AUROC to about {error:.3f} (one standard error); "
         "candidates closer to each other than that cannot be told apart"

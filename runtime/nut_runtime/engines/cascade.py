@@ -1,5 +1,6 @@
 """A fast model first, and the exact one where it is close: exact verdicts at nearly the speed of the fast one."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -24,18 +25,17 @@ class CascadeEngine:
         guard: Half width of the band around it.
     """
 
-    precision = "int8, then float32 near the threshold"
-
     def __init__(self, fast: Engine, exact: Engine, *, threshold: float, guard: float) -> None:
         self.fast, self.exact = fast, exact
         self.name, self.version = exact.name, exact.version
+        self.precision = f"{exact.precision}, near the threshold by the exact model"
         self._threshold, self._guard = threshold, guard
 
     def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
         """Judge one frame; `is_rejudged` says whether the exact model decided."""
         result = self.fast.infer(frame)
-        # not <=: a score that is no number must not pass for a good one that is far from the threshold
-        if abs(result.raw_score - self._threshold) > self._guard:
+        # A score that is no finite number tells nothing of how far it is from the threshold.
+        if math.isfinite(result.raw_score) and abs(result.raw_score - self._threshold) > self._guard:
             return result
         return replace(self.exact.infer(frame), is_rejudged=True)
 
