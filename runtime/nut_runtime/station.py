@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from nut_runtime.inspector import Inspector
 from nut_runtime.judging import Judged, judge_in_order
 from nut_runtime.sinks import JsonlSink, OverlaySink
 from nut_runtime.sources import Frame, Source
-from nut_runtime.verdict import RECORD_SCHEMA, Verdict, to_record
+from nut_runtime.verdict import Verdict
 
 __all__ = ["Summary", "run_station"]
+
+RECORD_SCHEMA = 1
 
 _LATENCIES_KEPT, _FAILURES_KEPT = 100_000, 1_000
 
@@ -150,4 +153,32 @@ def _failed(frame: Frame, sequence: int, inspector: Inspector) -> dict[str, Any]
         "source": frame.source,
         "bundle": inspector.bundle.manifest.bundle_id,
         "label": None,
+    }
+
+
+def to_record(
+    verdict: Verdict, *, sequence: int, source: str, timestamp: datetime, picture: str | None = None
+) -> dict[str, Any]:
+    """Return the verdict as one JSON object, schema 1.
+
+    Args:
+        verdict: The verdict.
+        sequence: Number of the part in this run, from 1.
+        source: Which picture, video or camera it came from.
+        timestamp: When the frame was taken, with its time zone.
+        picture: Path of the saved picture, if one was saved.
+    """
+    return {
+        "schema": RECORD_SCHEMA,
+        "timestamp": timestamp.isoformat(timespec="milliseconds"),
+        "sequence": sequence,
+        "source": source,
+        "bundle": verdict.bundle_id,
+        "label": str(verdict.label),
+        "pred_score": round(verdict.pred_score, 6),
+        "raw_score": round(verdict.raw_score, 6),
+        "rejudged": verdict.is_rejudged,
+        "ms": {stage: round(value, 3) for stage, value in verdict.milliseconds.items()},
+        "boxes": [box.to_json() for box in verdict.boxes],
+        "picture": picture,
     }

@@ -1,26 +1,45 @@
-"""What is said of one part, and the record that goes to whoever listens."""
+"""What is said of one frame."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.regions import Box
 
-__all__ = ["RECORD_SCHEMA", "Label", "Verdict", "to_record"]
-
-RECORD_SCHEMA = 1
+__all__ = ["Label", "Reason", "Verdict"]
 
 
 class Label(StrEnum):
-    """The two verdicts."""
+    """The four verdicts."""
 
     GOOD = "good"
     DEFECT = "defect"
+    REVIEW = "review"
+    """Not defective, but so close that a person should look."""
+    NO_VERDICT = "no-verdict"
+    """Nothing can be said; a `Reason` tells why. Never said by a model."""
+
+
+class Reason(StrEnum):
+    """Why a view or a part has no verdict."""
+
+    NO_FRAME = "no-frame"
+    """The camera is away, or gave nothing in time."""
+    STALE = "stale"
+    """The only frame there is was taken before the trigger."""
+    FROZEN = "frozen"
+    """The camera gives the same picture again and again."""
+    DARK = "dark"
+    BLURRED = "blurred"
+    BROKEN = "broken"
+    """A picture that cannot be read, or of a size or kind that the bundle does not take."""
+    DROPPED = "dropped"
+    """The line is faster than the engine, and this part had waited longest."""
+    FAILED = "failed"
+    """The engine failed on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,31 +72,3 @@ class Verdict:
     def is_defective(self) -> bool:
         """Whether the part is to be rejected."""
         return self.label is Label.DEFECT
-
-
-def to_record(
-    verdict: Verdict, *, sequence: int, source: str, timestamp: datetime, picture: str | None = None
-) -> dict[str, Any]:
-    """Return the verdict as one JSON object, schema 1.
-
-    Args:
-        verdict: The verdict.
-        sequence: Number of the part in this run, from 1.
-        source: Which picture, video or camera it came from.
-        timestamp: When the frame was taken, with its time zone.
-        picture: Path of the saved picture, if one was saved.
-    """
-    return {
-        "schema": RECORD_SCHEMA,
-        "timestamp": timestamp.isoformat(timespec="milliseconds"),
-        "sequence": sequence,
-        "source": source,
-        "bundle": verdict.bundle_id,
-        "label": str(verdict.label),
-        "pred_score": round(verdict.pred_score, 6),
-        "raw_score": round(verdict.raw_score, 6),
-        "rejudged": verdict.is_rejudged,
-        "ms": {stage: round(value, 3) for stage, value in verdict.milliseconds.items()},
-        "boxes": [box.to_json() for box in verdict.boxes],
-        "picture": picture,
-    }

@@ -1,7 +1,8 @@
 """What a source is."""
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.errors import NutError
+from nut_runtime.verdict import Reason
 
 __all__ = ["Frame", "Source", "now"]
 
@@ -24,6 +26,9 @@ class Frame:
         capture_ms: How long getting it took.
         picture: uint8 `[H, W, 3]`, BGR; None where it could not be had.
         error: Why there is no picture; the source goes on with the next one.
+        camera: Name of the station's camera it is from; empty for files.
+        taken_at: When it was taken or read, in seconds of `time.monotonic`, which no clock that is set back disturbs.
+        reason: Why it is not worth judging, though there may be a picture.
     """
 
     source: str
@@ -32,6 +37,9 @@ class Frame:
     capture_ms: float
     picture: NDArray[np.uint8] | None = None
     error: NutError | None = None
+    camera: str = ""
+    taken_at: float = field(default_factory=time.monotonic)
+    reason: Reason | None = None
 
 
 class Source(Protocol):

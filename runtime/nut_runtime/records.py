@@ -1,0 +1,98 @@
+"""The record of a part: the one JSON object that every output is told."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from nut_runtime.parts import Part, View
+from nut_runtime.verdict import Label, Reason
+
+__all__ = ["RECORD_SCHEMA", "part_record"]
+
+RECORD_SCHEMA = 2
+"""2 since records have an id, a label where there is no verdict, and views."""
+
+
+def part_record(
+    part: Part,
+    views: Sequence[View],
+    label: Label,
+    reason: Reason | None,
+    *,
+    run: str,
+    station: str,
+    bundle: str,
+    milliseconds: float,
+    picture: str | None = None,
+) -> dict[str, Any]:
+    """Return a part's record, schema 2 (docs/runtime.md).
+
+    Scores, boxes and times are those of the view that decides: the one with the highest score, or without a verdict the
+    first one that has none. A part with several views has all of them under `views`.
+
+    Args:
+        part: The part.
+        views: Its views, judged; at least one.
+        label: The verdict on it.
+        reason: Why there is none.
+        run: Names this run of the station; with the sequence number it makes the record's id.
+        station: The station's name.
+        bundle: Id of the model.
+        milliseconds: From the trigger, or the capture, to the verdict.
+        picture: Where its picture is saved to, if one is.
+    """
+    shown = _deciding(views)
+    record: dict[str, Any] = {
+        "schema": RECORD_SCHEMA,
+        "id": f"{run}-{part.sequence}",
+        "timestamp": shown.frame.timestamp.isoformat(timespec="milliseconds"),
+        "sequence": part.sequence,
+        "station": station,
+        "source": shown.frame.source,
+        "trigger": part.trigger.name,
+        "bundle": bundle,
+        "label": str(label),
+        "reason": None if reason is None else str(reason),
+        "error": shown.error,
+        **_scores(shown),
+        "ms": _milliseconds(shown) | {"total": round(milliseconds, 3)},
+        "picture": picture,
+        "skipped": part.skipped,
+        "warnings": sorted({warning for view in views for warning in view.warnings}),
+    }
+    if len(views) > 1:
+        record["views"] = [
+            {
+                "camera": view.frame.camera,
+                "label": str(view.label),
+                "reason": None if view.reason is None else str(view.reason),
+                "error": view.error,
+                **_scores(view),
+                "ms": _milliseconds(view),
+            }
+            for view in views
+        ]
+    return record
+
+
+def _deciding(views: Sequence[View]) -> View:
+    """Return the view that the part's record shows: the first without a verdict, else the most suspect one."""
+    scores = [float("inf") if view.verdict is None else view.verdict.pred_score for view in views]
+    return views[scores.index(max(scores))]
+
+
+def _scores(view: View) -> dict[str, Any]:
+    if view.verdict is None:
+        return {"pred_score": None, "raw_score": None, "rejudged": False, "boxes": []}
+    return {
+        "pred_score": round(view.verdict.pred_score, 6),
+        "raw_score": round(view.verdict.raw_score, 6),
+        "rejudged": view.verdict.is_rejudged,
+        "boxes": [box.to_json() for box in view.verdict.boxes],
+    }
+
+
+def _milliseconds(view: View) -> dict[str, float]:
+    stages = {"capture": view.frame.capture_ms, "wait": view.wait_ms}
+    if view.verdict is not None:
+        stages |= dict(view.verdict.milliseconds)
+    return {stage: round(value, 3) for stage, value in stages.items()}

@@ -1,0 +1,1 @@
+"""The station file: every part of a station in one TOML file."""
