@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """The line is faster than the engine, and this part had waited longest."""
     FAILED = "failed"
     """The engine failed on it."""
+    NOT_KEPT = "not-kept"
+    """An answer only: the record could not be kept, so nobody is told that the part is good. The record waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,0 +1,74 @@
+"""One frame to one view: judged, or not and why."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from nut_runtime.errors import EngineError, PictureError
+from nut_runtime.health import Health
+from nut_runtime.inspector import Inspector
+from nut_runtime.parts import View
+from nut_runtime.sources.base import Frame
+from nut_runtime.verdict import Label, Reason, Verdict
+
+__all__ = ["Judge"]
+
+
+class Judge:
+    """Judges frames from several threads.
+
+    Args:
+        model: Gives the inspector to judge with; asked for each frame, so that it can be exchanged between two.
+        review_from: Normalised score from which a part that is not defective is for review.
+        masks: By camera, what to leave out of a verdict: a function of the verdict and its frame.
+        health: Told when the engine fails.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[], Inspector],
+        *,
+        review_from: float | None = None,
+        masks: Mapping[str, Callable[[Verdict, Frame], Verdict]] | None = None,
+        health: Health | None = None,
+    ) -> None:
+        self._model, self._review_from, self._masks = model, review_from, dict(masks or {})
+        self._health = health or Health()
+        self._warming = threading.Lock()
+        self._warmed: Inspector | None = None
+
+    def look(self, frame: Frame) -> View:
+        """Judge one frame; a view without a verdict says why."""
+        inspector = self._model()
+        if frame.picture is not None and self._warmed is not inspector:
+            self._warm_up(inspector, frame)
+        wait_ms = max(0.0, (time.monotonic() - frame.taken_at) * 1e3)
+        if frame.picture is None or frame.reason is not None:
+            return _unjudged(frame, frame.reason or Reason.BROKEN, str(frame.error or frame.reason), wait_ms)
+        try:
+            verdict = inspector.inspect(frame.picture)
+            if frame.camera in self._masks:
+                verdict = self._masks[frame.camera](verdict, frame)
+        except PictureError as error:
+            return _unjudged(frame, Reason.BROKEN, str(error), wait_ms)
+        except EngineError as error:
+            self._health.report("model", is_well=False, message=str(error))
+            return _unjudged(frame, Reason.FAILED, str(error), wait_ms)
+        if self._review_from is not None and not verdict.is_defective and verdict.pred_score >= self._review_from:
+            verdict = replace(verdict, label=Label.REVIEW)
+        return View(frame=frame, label=verdict.label, verdict=verdict, wait_ms=wait_ms)
+
+    def _warm_up(self, inspector: Inspector, frame: Frame) -> None:
+        """Let the engine prepare for the first frame's very size, once a model."""
+        with self._warming:
+            if self._warmed is inspector or frame.picture is None:
+                return
+            with suppress(PictureError, EngineError):  # `inspect` is told the same, and says so
+                inspector.warm_up(*frame.picture.shape[:2])
+            self._warmed = inspector
+
+
+def _unjudged(frame: Frame, reason: Reason, error: str, wait_ms: float) -> View:
+    return View(frame=frame, label=Label.NO_VERDICT, reason=reason, error=error, wait_ms=wait_ms)
