@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -127,14 +128,30 @@ def test_the_tensors_kept_are_samples_of_those_stages(bundle, model):
 def test_a_device_may_be_off_by_so_much_of_what_was_seen_here(
     bundle, model, monkeypatch, precision, stage, seen, passes
 ):
-    """The worst of all frames and engines counts."""
-    engines = [object(), object()]
+    """The worst of all frames counts, of float32 that of all engines too; int8 differs between engines."""
+    engines = [SimpleNamespace(name="one"), SimpleNamespace(name="two")]
     shares = iter([seen / 3, seen / 2, seen, seen / 5, 0.0, seen / 4])
 
-    def deviations(engine: object, *_: object) -> dict[str, float]:
-        assert engine in engines
+    def deviations(*_: object) -> dict[str, float]:
         return {stage: next(shares)}
 
     monkeypatch.setattr("nut_export.golden.stage_deviations", deviations)
     asked = replace(bundle, manifest=replace(bundle.manifest, precision=precision))
-    assert selftest_tolerances(asked, model, engines) == {stage: pytest.approx(passes)}
+    found = selftest_tolerances(asked, model, engines)
+    if precision == "int8" or stage.startswith("fast/"):
+        assert found[f"one/{stage}"] == pytest.approx(passes)  # it has the worst frame
+        assert found[f"two/{stage}"] <= passes
+        assert len(found) == 2
+    else:
+        assert found == {stage: pytest.approx(passes)}
+
+
+def test_a_neighbour_missed_on_another_device_alone_is_no_drift(bundle, model, monkeypatch):
+    """The distances agreed here to the last digit; elsewhere the search may miss one patch in a thousand."""
+    monkeypatch.setattr(
+        "nut_export.golden.stage_deviations", lambda *_: {STAGE_EMBEDDING: 0.05, STAGE_DISTANCES: 0.0, "raw_score": 0.0}
+    )
+    asked = replace(bundle, manifest=replace(bundle.manifest, precision="int8"))
+    found = selftest_tolerances(asked, model, [SimpleNamespace(name="openvino")])
+    assert found[f"openvino/{STAGE_DISTANCES}"] == found[f"openvino/{STAGE_EMBEDDING}"] == pytest.approx(0.1)
+    assert found["openvino/raw_score"] == pytest.approx(1e-4)
