@@ -110,8 +110,8 @@ def write_golden(model: "Patchcore", predictions: Sequence[Prediction], folder: 
 def selftest_tolerances(bundle: Bundle, model: "Patchcore", engines: Sequence[Engine]) -> dict[str, float]:
     """Return what the self-test lets pass, from the differences seen on this machine.
 
-    Of what is float32 by stage, the same for all engines. Of what is int8 by `ENGINE/STAGE`, since the engines differ in
-    which layers they quantise.
+    Of what is float32 by stage, the same for all engines. Of what is int8 by `ENGINE/STAGE`, since the engines differ
+    in which layers they quantise.
 
     Args:
         bundle: The bundle with its golden frames.
@@ -132,8 +132,8 @@ def selftest_tolerances(bundle: Bundle, model: "Patchcore", engines: Sequence[En
     for name, worst in fast.items():
         passes = {stage: min(max(_INT8_FACTOR * share, _FLOOR), _INT8_CEILING) for stage, share in worst.items()}
         for stage, share in passes.items():
-            # A coarse search may take the second nearest vector for the nearest on another device, though it missed none
-            # here; the distances to both differ by less than what the embedding may be off.
+            # A coarse search may take the second nearest vector for the nearest on another device, though it missed
+            # none here; the distances to both differ by less than what the embedding may be off.
             embedding = stage.removesuffix(STAGE_DISTANCES) + STAGE_EMBEDDING
             floor = passes.get(embedding, 0.0) if stage.endswith(STAGE_DISTANCES) else 0.0
             tolerances[f"{name}/{stage}"] = max(share, floor)

@@ -88,7 +88,7 @@ class Manifest:
         files: Every file of the bundle but the manifest, by path.
         models: File that each engine loads, by engine name; of a cascade the exact one.
         golden: Frames for the self-test.
-        tolerances: Largest difference that the self-test lets pass, by stage, or by `ENGINE/STAGE` where engines differ.
+        tolerances: Largest difference that the self-test lets pass, by stage, or `ENGINE/STAGE` where engines differ.
         parity: Summary of the proof, by engine.
         provenance: Where the model came from: run, data set fingerprint, backbone, bank, package versions.
         cascade: The fast model in front, where the precision is `cascade`.
