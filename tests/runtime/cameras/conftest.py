@@ -75,7 +75,7 @@ class MjpegCamera:
             def log_message(self, *_: object) -> None:
                 pass
 
-            def do_GET(self) -> None:  # noqa: N802 - http.server's name
+            def do_GET(self) -> None:
                 camera.connections += 1
                 camera._open.add(self.connection)
                 with suppress(OSError):
