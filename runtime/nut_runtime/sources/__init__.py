@@ -4,6 +4,7 @@ from nut_runtime.sources.base import Frame, Source
 from nut_runtime.sources.camera import CameraSource
 from nut_runtime.sources.pictures import PictureSource
 from nut_runtime.sources.video import VIDEO_EXTENSIONS, VideoSource, open_files
+from nut_runtime.sources.watch import WatchSource
 
 __all__ = [
     "VIDEO_EXTENSIONS",
@@ -12,5 +13,6 @@ __all__ = [
     "PictureSource",
     "Source",
     "VideoSource",
+    "WatchSource",
     "open_files",
 ]
