@@ -32,6 +32,12 @@ def manager(request, tmp_path):
         yield listener, address
 
 
+def drain(listener: socket.socket) -> None:
+    """Hear everything until nothing comes any more."""
+    while True:
+        heard(listener)
+
+
 def heard(listener: socket.socket) -> str:
     return listener.recv(4096).decode()
 
@@ -91,8 +97,7 @@ def test_it_beats_for_as_long_as_there_is_progress_and_then_no_more(manager):
     alive.clear()
     listener.settimeout(0.2)
     with pytest.raises(TimeoutError):
-        while True:
-            heard(listener)
+        drain(listener)
     alive.set()
     listener.settimeout(5)
     assert heard(listener) == "WATCHDOG=1"

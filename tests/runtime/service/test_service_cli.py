@@ -30,7 +30,7 @@ STATION = StationConfig(
 def station(monkeypatch):
     """The station that every station file describes, to set."""
     described = {"station": STATION}
-    monkeypatch.setattr(service_cli, "_read_station", lambda path: described["station"])
+    monkeypatch.setattr(service_cli, "_read_station", lambda _path: described["station"])
     return described
 
 
