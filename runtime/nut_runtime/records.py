@@ -82,11 +82,12 @@ def _deciding(views: Sequence[View]) -> View:
 
 def _scores(view: View) -> dict[str, Any]:
     if view.verdict is None:
-        return {"pred_score": None, "raw_score": None, "rejudged": False, "boxes": []}
+        return {"pred_score": None, "raw_score": None, "rejudged": False, "masked": False, "boxes": []}
     return {
         "pred_score": round(view.verdict.pred_score, 6),
         "raw_score": round(view.verdict.raw_score, 6),
         "rejudged": view.verdict.is_rejudged,
+        "masked": view.verdict.is_masked,
         "boxes": [box.to_json() for box in view.verdict.boxes],
     }
 

@@ -23,6 +23,7 @@ class Judge:
         model: Gives the inspector to judge with; asked for each frame, so that it can be exchanged between two.
         review_from: Normalised score from which a part that is not defective is for review.
         masks: By camera, what to leave out of a verdict: a function of the verdict and its frame.
+        saw: Told the height and width of each frame, so that a model that replaces this one is ready for them.
         health: Told when the engine fails.
     """
 
@@ -30,12 +31,13 @@ class Judge:
         self,
         model: Callable[[], Inspector],
         *,
+        saw: Callable[[int, int], None] = lambda _height, _width: None,
         review_from: float | None = None,
         masks: Mapping[str, Callable[[Verdict, Frame], Verdict]] | None = None,
         health: Health | None = None,
     ) -> None:
         self._model, self._review_from, self._masks = model, review_from, dict(masks or {})
-        self._health = health or Health()
+        self._saw, self._health = saw, health or Health()
         self._warming = threading.Lock()
         self._warmed: Inspector | None = None
 
@@ -47,6 +49,7 @@ class Judge:
         wait_ms = max(0.0, (time.monotonic() - frame.taken_at) * 1e3)
         if frame.picture is None or frame.reason is not None:
             return _unjudged(frame, frame.reason or Reason.BROKEN, str(frame.error or frame.reason), wait_ms)
+        self._saw(frame.picture.shape[0], frame.picture.shape[1])
         try:
             verdict = inspector.inspect(frame.picture)
             if frame.camera in self._masks:
