@@ -122,7 +122,7 @@ def test_a_disk_that_fills_up_within_a_line_leaves_no_half_of_it(tmp_path):
     path = tmp_path / "a.jsonl"
     sink = JsonlSink(str(path))
     sink.write({"n": 1})
-    real = sink._file
+    real = sink._file._file
 
     class Full:
         """Takes five bytes, then none."""
@@ -140,7 +140,7 @@ def test_a_disk_that_fills_up_within_a_line_leaves_no_half_of_it(tmp_path):
         def __getattr__(self, name: str) -> Any:
             return getattr(real, name)
 
-    sink._file = Full()
+    sink._file._file = Full()
     with pytest.raises(OutputError, match="No space left"):
         sink.write({"n": 2})
     sink.close()
@@ -149,7 +149,7 @@ def test_a_disk_that_fills_up_within_a_line_leaves_no_half_of_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("policy", "saved"),
-    [(SavePolicy.ALL, {"good", "defect"}), (SavePolicy.DEFECTS, {"defect"}), (SavePolicy.NONE, set())],
+    [(SavePolicy.ALL, {str(label) for label in Label}), (SavePolicy.DEFECTS, {"defect"}), (SavePolicy.NONE, set())],
 )
 def test_the_policy_chooses_what_is_saved(tmp_path, policy, saved):
     sink = OverlaySink(tmp_path / "out", policy)

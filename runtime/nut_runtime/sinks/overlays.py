@@ -12,7 +12,7 @@ from nut_runtime.pictures import encode_png
 from nut_runtime.sources.base import Frame
 from nut_runtime.verdict import Verdict
 
-__all__ = ["OverlaySink", "SavePolicy"]
+__all__ = ["OverlaySink", "SavePolicy", "usable_folder"]
 
 
 class SavePolicy(StrEnum):
@@ -23,6 +23,24 @@ class SavePolicy(StrEnum):
     NONE = "none"
 
 
+def usable_folder(folder: Path) -> None:
+    """Make a folder to save to, and try whether it can be written to: now, for the first reject may come at 3 a.m.
+
+    Raises:
+        OutputError: If one of the two fails.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+
+
+# What station.py saves with; to be removed with it. `PictureSink` is what a station has.
 class OverlaySink:
     """Saves overlays as PNG, named by time, number and frame, so that no run overwrites another's.
 
@@ -37,16 +55,7 @@ class OverlaySink:
     def __init__(self, folder: Path, policy: SavePolicy) -> None:
         self._folder = folder
         self._policy = policy
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
-        try:
-            # Tried now, for the first reject may come at 3 a.m.
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise OutputError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+        usable_folder(folder)
 
     def save(self, frame: Frame, verdict: Verdict, sequence: int) -> Path | None:
         """Draw and save one part's picture if the policy wants it; return its path.
