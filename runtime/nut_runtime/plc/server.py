@@ -21,8 +21,10 @@ __all__ = ["PlcServer"]
 _BEAT_S = 1.0
 _CLIENTS = 16
 """More than one PLC and everybody who looks on. The one that was silent longest gives way to a new one."""
+_PORTS = range(2**16)
 _JOIN_S = 2.0
 _LOOK_S = 0.02
+_RETRY_S = 0.1
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 25_000))
 """A PLC that lost its power or its cable is noticed after 25 seconds, on systems that have these options."""
@@ -62,6 +64,7 @@ class PlcServer:
         self._clients: dict[asyncio.StreamWriter, float] = {}
         self._serving: set[asyncio.Task[None]] = set()
         self._socket = _listen(config.host, config.port)
+        self._socket.setblocking(False)  # noqa: FBT003 - its own signature
         self.host, self.port = self._socket.getsockname()[:2]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = asyncio.Event()
@@ -108,7 +111,8 @@ class PlcServer:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:  # Windows' own has no `add_reader`
+                runner.run(self._serve())
         finally:
             self._started.set()
             self._socket.close()
@@ -119,17 +123,35 @@ class PlcServer:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._connected, sock=self._socket)
+        self._loop.add_reader(self._socket, self._accept, self._loop)
+        beats = asyncio.create_task(self._beat())
         self._report()
         self._started.set()
-        beats = asyncio.create_task(self._beat())
         await self._ending.wait()
-        server.close()
-        beats.cancel()
-        for writer in self._clients:
-            writer.transport.abort()
-        if self._serving:
-            await asyncio.wait(self._serving)
+        self._loop.remove_reader(self._socket)
+        work = [beats, *self._serving]
+        for task in work:
+            task.cancel()
+        await asyncio.wait(work)
+
+    def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take a client in. No `await` stands between its coming and its task, so that none is lost while closing."""
+        try:
+            connection, _address = self._socket.accept()
+        except BlockingIOError:  # gone again already
+            return
+        except OSError:  # no descriptor left, for the moment
+            loop.remove_reader(self._socket)
+            loop.call_later(_RETRY_S, loop.add_reader, self._socket, self._accept, loop)
+            return
+        task = loop.create_task(self._serve_client(connection))
+        self._serving.add(task)  # the loop itself would not keep it
+
+        def ended(task: asyncio.Task[None]) -> None:
+            connection.close()
+            self._serving.discard(task)
+
+        task.add_done_callback(ended)
 
     async def _beat(self) -> None:
         due = time.monotonic()
@@ -138,13 +160,9 @@ class PlcServer:
             due = max(due + _BEAT_S, time.monotonic())  # no beats in a row after the machine slept
             await asyncio.sleep(due - time.monotonic())
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
-        _keep_alive(writer.get_extra_info("socket"))
+    async def _serve_client(self, connection: socket.socket) -> None:
+        _keep_alive(connection)
+        reader, writer = await asyncio.open_connection(sock=connection)
         while len(self._clients) >= _CLIENTS:
             silent = min(self._clients, key=self._clients.__getitem__)
             del self._clients[silent]
@@ -175,9 +193,11 @@ class PlcServer:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        if port not in _PORTS:
+            raise OSError(0, "no such port")  # noqa: TRY301 - told as what the system refuses
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).partition(" (while")[0].lower()
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0].lower()
         raise OutputError(
             f"the PLC's server cannot listen at {host}:{port}: {reason}; choose another host or port for it"
         ) from error
