@@ -83,7 +83,7 @@ class Document:
         except ValueError as error:  # tomllib's own, or of a number with thousands of digits
             document.problems.append(_syntax_problem(str(error), text))
         except RecursionError:
-            document.problems.append(Problem(line=1, key="", message="too many brackets inside one another"))
+            document.problems.append(Problem(line=1, key="", message="not TOML: too many brackets inside one another"))
         return document
 
     def add(self, path: KeyPath, message: str) -> None:

@@ -42,7 +42,7 @@ def address(value: Any, folder: Path) -> str:
     if not _look(path.exists):
         streams = ", ".join(f"{scheme}://" for scheme in _STREAMS)
         raise InputError(
-            f"{path} does not exist; expected a camera's number, /dev/videoN, {streams}, gstreamer: with a pipeline, or "
+            f"{path} is not there; expected a camera's number, /dev/videoN, {streams}, gstreamer: with a pipeline, or "
             "a picture, video or folder"
         )
     return str(path)

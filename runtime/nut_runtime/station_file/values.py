@@ -121,7 +121,9 @@ def text(value: Any, _folder: Path) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"expected text in quotes, got {got(value)}")
     if not value.isprintable():
-        raise InputError(f"expected text on one line without control characters, got {got(value)}")
+        raise InputError(
+            f"expected text without control characters, got {got(value)}; paths of Windows go in 'single quotes'"
+        )
     return value
 
 
