@@ -22,7 +22,7 @@ from nut_runtime.service.notify import Notifier, Watchdog
 from nut_runtime.sinks.base import Journal, Listener
 from nut_runtime.sinks.csv_file import CsvJournal
 from nut_runtime.sinks.delivery import Destination
-from nut_runtime.sinks.jsonl import JsonlJournal
+from nut_runtime.sinks.jsonl import JsonlSink
 from nut_runtime.sinks.outbox import Outbox
 from nut_runtime.sinks.pictures import PictureSink, picture_path
 from nut_runtime.sinks.sqlite import SqliteJournal
@@ -143,9 +143,9 @@ def _build(
         triggers = _triggers(config, health, plc)
         sources = _camera_parts(config.cameras, triggers, health)
     else:
-        source = WatchSource(watch) if watch is not None else open_files(files)
-        count = source.count
-        sources = [FileParts(source)]
+        files_or_folder = WatchSource(watch) if watch is not None else open_files(files)
+        count = files_or_folder.count
+        sources = [FileParts(files_or_folder)]
     for source in sources:
         stack.callback(source.close)
     journals = _journals(config, health, stack)
@@ -193,17 +193,27 @@ def _build(
 
 
 def _model(config: StationConfig, health: Health, *, is_station: bool) -> ModelSlot | _FixedModel:
-    options = {
-        "engine": config.engine,
-        "threads": config.threads,
-        "streams": config.streams,
-        "cache": config.cache,
-        "verify_key": config.verify_key,
-    }
     if is_station:
         # `--strict` tests the first one; each that replaces it is tested.
-        return ModelSlot(config.bundle, **options, is_tested=False, health=health)
-    return _FixedModel(Inspector(config.bundle, **options))
+        return ModelSlot(
+            config.bundle,
+            engine=config.engine,
+            threads=config.threads,
+            streams=config.streams,
+            cache=config.cache,
+            verify_key=config.verify_key,
+            is_tested=False,
+            health=health,
+        )
+    inspector = Inspector(
+        config.bundle,
+        engine=config.engine,
+        threads=config.threads,
+        streams=config.streams,
+        cache=config.cache,
+        verify_key=config.verify_key,
+    )
+    return _FixedModel(inspector)
 
 
 def _plc(config: StationConfig, health: Health, line: Sequence[Pipeline]) -> "PlcServer | None":
@@ -254,7 +264,7 @@ def _journals(config: StationConfig, health: Health, stack: ExitStack) -> Sequen
         journals.append(journal)
 
     if config.jsonl is not None:
-        opened(JsonlJournal(config.jsonl))
+        opened(JsonlSink(config.jsonl))
     if config.csv is not None:
         opened(CsvJournal(config.csv))
     if config.sqlite is not None:
@@ -292,7 +302,9 @@ def _page(
         inspector = model.inspector
         return bundle_facts(inspector.bundle.manifest, engine=inspector.engine.name)
 
-    live = LiveState(config.name, [camera.name for camera in config.cameras], review_from=config.review_from)
+    live = LiveState(
+        station=config.name, cameras=[camera.name for camera in config.cameras], review_from=config.review_from
+    )
     fire = triggers.fire if isinstance(triggers, HttpTriggers) else None
     return PageServer(config.serve, live, health, facts=facts, fire=fire), live
 
@@ -333,8 +345,8 @@ def _rules(config: StationConfig, model: ModelSlot | _FixedModel) -> Rules:
 def _queue_size(config: StationConfig, triggers: TriggerSource | None) -> int:
     """Return how many parts wait at most.
 
-    Where sources wait, a longer queue would only make pictures older and memory fuller: a file is read in no time, and a
-    free camera has a newer frame.
+    Where sources wait, a longer queue would only make pictures older and memory fuller: a file is read in no time, and
+    a free camera has a newer frame.
     """
     return config.queue if triggers is not None or config.when_busy is WhenBusy.DROP_OLDEST else 1
 

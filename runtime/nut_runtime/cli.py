@@ -19,6 +19,7 @@ from nut_runtime.station_cli import config
 
 __all__ = ["main"]
 
+
 class _RunByDefault(NutGroup):
     """A group whose `run` command need not be named, so that `nut-runtime --camera 0` works."""
 

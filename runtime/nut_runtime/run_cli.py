@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from nut_runtime.build_station import Station, build_station
+from nut_runtime.cameras_cli import camera_settings_options, settings_of
 from nut_runtime.cli_options import engine_options, key_option, model_option
 from nut_runtime.errors import EngineError, InputError
 from nut_runtime.inspector import Inspector
@@ -17,7 +18,6 @@ from nut_runtime.selftest import run_selftest
 from nut_runtime.sinks.overlays import SavePolicy
 from nut_runtime.station_file.config import (
     CameraConfig,
-    CameraSettings,
     PicturesConfig,
     ServeConfig,
     StationConfig,
@@ -36,30 +36,6 @@ EXIT_STOPPED = 130
 CACHE_VARIABLE = "NUT_CACHE"
 
 _ALSO_WITH_CONFIG = {"config", "model", "limit", "strict", "quiet", "fail_on_defect"}
-
-
-def _camera_options(command: Any) -> Any:
-    """Add what is asked of a camera."""
-    options = [
-        click.option("--width", type=click.IntRange(min=1), metavar="PX", help="Width of the cameras' frames."),
-        click.option("--height", type=click.IntRange(min=1), metavar="PX", help="Height of the cameras' frames."),
-        click.option("--fps", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Frames a second."),
-        click.option("--exposure", type=float, help="In the driver's unit; turns automatic exposure off."),
-        click.option("--gain", type=float, help="In the driver's unit."),
-        click.option("--white-balance", type=float, metavar="K", help="In kelvin; turns the automatic one off."),
-        click.option("--focus", type=float, help="In the driver's unit; turns autofocus off."),
-        click.option(
-            "--warm-up-frames",
-            type=click.IntRange(min=0),
-            default=5,
-            show_default=True,
-            metavar="N",
-            help="Frames thrown away after opening.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -86,7 +62,7 @@ def _camera_options(command: Any) -> Any:
 @model_option
 @key_option
 @engine_options
-@_camera_options
+@camera_settings_options
 @click.option(
     "--trigger",
     type=click.Choice(["free", "stdin", "http"]),
@@ -185,9 +161,8 @@ def _config(ctx: click.Context, options: dict[str, Any]) -> StationConfig:
     ways = [name for name in ("files", "cameras", "watch", "config") if options[name]]
     if len(ways) != 1:
         raise click.UsageError(
-            "name pictures, folders or videos to judge, or one of --camera N, --watch DIR and --config FILE, not several"
-            if ways
-            else "name pictures, folders or videos to judge, or a camera with --camera N"
+            "name pictures, folders or videos to judge, or a camera with --camera N, a folder with --watch DIR or a "
+            f"station with --config FILE{', not several of them' if ways else ''}"
         )
     if options["config"] is not None:
         return _from_file(ctx, options)
@@ -243,16 +218,8 @@ def _from_file(ctx: click.Context, options: dict[str, Any]) -> StationConfig:
 
 
 def _camera(address: str, options: dict[str, Any]) -> CameraConfig:
-    settings = CameraSettings(
-        width_px=options["width"],
-        height_px=options["height"],
-        fps=options["fps"],
-        exposure=options["exposure"],
-        gain=options["gain"],
-        white_balance_k=options["white_balance"],
-        focus=options["focus"],
-        warm_up_frames=options["warm_up_frames"],
-    )
+    names = ("width", "height", "fps", "exposure", "gain", "white_balance", "focus", "warm_up")
+    settings = settings_of(**{name: options[name] for name in names})
     return CameraConfig(name=f"camera {address}" if address.isdigit() else address, address=address, settings=settings)
 
 

@@ -17,7 +17,7 @@ from nut_runtime.verdict import Label
 
 __all__ = ["print_summary", "run_on_screen"]
 
-_WORDS = {
+_WORDS: dict[Label, tuple[str, dict[str, Any]]] = {
     Label.GOOD: ("good  ", {"fg": "green"}),
     Label.DEFECT: ("DEFECT", {"fg": "red", "bold": True}),
     Label.REVIEW: ("review", {"fg": "yellow"}),

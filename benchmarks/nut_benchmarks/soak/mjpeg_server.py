@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,12 +50,12 @@ class MjpegServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                camera._connections.add(self.connection)  # noqa: SLF001 - a part of it
+                camera._connections.add(self.connection)
                 with contextlib.suppress(OSError):
                     self.send_response(200)
                     self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
                     self.end_headers()
-                    camera._stream(self)  # noqa: SLF001
+                    camera._stream(self)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -88,7 +88,7 @@ class MjpegServer:
             handler.wfile.write(head.encode() + body + b"\r\n")
             time.sleep(self._period_s)
 
-    def __enter__(self) -> "MjpegServer":
+    def __enter__(self) -> Self:
         """Start."""
         self.start()
         return self

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
@@ -152,14 +153,10 @@ class StationProcess:
     @staticmethod
     def trigger(port: int, name: str, *, timeout_s: float = 5.0) -> dict[str, Any] | None:
         """Trigger a part over HTTP; return its record, or None where no answer came."""
-        request = urllib.request.Request(  # noqa: S310 - our own address
-            f"http://127.0.0.1:{port}/trigger",
-            data=json.dumps({"name": name}).encode(),
-            headers={"Content-Type": "application/json"},
-            method="POST",
-        )
+        query = urllib.parse.urlencode({"name": name, "timeout_s": timeout_s})
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/trigger?{query}", method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=timeout_s + 1) as answer:  # noqa: S310
                 record: dict[str, Any] = json.loads(answer.read())
                 return record
         except (OSError, ValueError):
