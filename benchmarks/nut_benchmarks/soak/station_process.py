@@ -130,6 +130,14 @@ class StationProcess:
             except sqlite3.OperationalError:
                 return 0
 
+    def wait_for_parts(self, number: int, *, within_s: float = 60.0) -> None:
+        """Wait until the database has so many records.
+
+        Raises:
+            TimeoutError: If it has not within the time.
+        """
+        wait_for(lambda: self.count() >= number, within_s=within_s, why=f"{number} parts are not judged")
+
     def integrity(self) -> str:
         """Return what SQLite says of its integrity: `ok`."""
         with closing(sqlite3.connect(self.database)) as connection:

@@ -62,8 +62,10 @@ class Demo:
         good = itertools.cycle([one for one in self.judged if not one[2].is_defective])
         bad = itertools.cycle([one for one in self.judged if one[2].is_defective])
         for number in self._numbers:
-            is_bad = self._random.random() < 0.05  # noqa: PLR2004
-            yield self.part(number, [next(bad if is_bad and not place else good) for place, _ in enumerate(self.cameras)])
+            is_bad = self._random.random() < 0.05
+            yield self.part(
+                number, [next(bad if is_bad and not place else good) for place, _ in enumerate(self.cameras)]
+            )
 
     def part(self, number: int, looks: list[tuple[Path, Any, Verdict]], reason: Reason | None = None) -> JudgedPart:
         views = []
@@ -102,11 +104,11 @@ class Demo:
 
 def photograph(demo: Demo, page: PageServer, folder: Path) -> None:
     """Save the page on a panel PC in light and dark, on a phone, and with a reject enlarged."""
+    import tempfile
+
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.by import By
-
-    import tempfile
 
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as profile:

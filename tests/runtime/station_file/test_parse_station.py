@@ -204,7 +204,7 @@ def test_the_usual_values_in_the_example_are_the_defaults(place):
         (LEAST + "[part]\ncombine = [1]", "line 6: part.combine: expected one of"),
         (LEAST + "[camera.limits]\nfrozen_after_s = 0", "(false turns it off)"),
         (LEAST + "[camera.limits]\ntimeout_s = false", "line 6: camera.limits.timeout_s: expected a number above 0"),
-        (LEAST + '[camera.limits]\ntimeout_s = 1979-05-27', "line 6: camera.limits.timeout_s: expected a number"),
+        (LEAST + "[camera.limits]\ntimeout_s = 1979-05-27", "line 6: camera.limits.timeout_s: expected a number"),
         (LEAST + "region_px = [0, 0, 640]", "line 5: camera.region_px: expected four whole numbers"),
         (LEAST + "region_px = [0, 0, 640.5, 2]", "line 5: camera.region_px: expected four whole numbers"),
         (LEAST + "region_px = [-1, 0, 64, 64]", "lies outside any frame"),
