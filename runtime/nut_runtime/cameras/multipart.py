@@ -101,7 +101,10 @@ class MultipartParser:
                 return None
             # The header may promise more than came, and the next part then lies within.
             short = self._buffer.find(b"\n" + self._delimiter, 0, self._length)
-            return self._take(self._length) if short < 0 else _without_line_end(self._take(short + 1))
+            if short >= 0:
+                return _without_line_end(self._take(short + 1))
+            # Or it ends within the next delimiter, whose beginning is then not to be lost.
+            return self._take(self._length, left=len(self._delimiter) - 1)
         at = self._buffer.find(self._delimiter, self._searched)
         if at < 0:
             if len(self._buffer) > self._max_part:
@@ -110,9 +113,9 @@ class MultipartParser:
             return None
         return _without_line_end(self._take(at))
 
-    def _take(self, length: int) -> bytes:
+    def _take(self, length: int, *, left: int = 0) -> bytes:
         body = bytes(self._buffer[:length])
-        del self._buffer[:length]
+        del self._buffer[: max(0, length - left)]
         self._searched = 0
         self._in_body = False
         return body

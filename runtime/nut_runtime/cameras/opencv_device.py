@@ -50,10 +50,10 @@ class OpenCvDevice:
         try:
             self.capture = _open(cv2, address, timeout_s)
         except cv2.error as error:
-            raise SourceError(f"{self._shown} does not open: {error.err}") from error
+            raise SourceError(f"camera {self._shown} does not open: {error.err}") from error
         if not self.capture.isOpened():
             self.capture.release()
-            raise SourceError(f"{self._shown} does not open; {_what_to_check(address)}")
+            raise SourceError(f"camera {self._shown} does not open; {_what_to_check(address)}")
         self._stamp = cv2.CAP_PROP_POS_MSEC
 
     def read(self) -> NDArray[np.uint8]:
@@ -66,26 +66,28 @@ class OpenCvDevice:
         with self._in_use:
             if self._is_closed:
                 self.capture.release()
-                raise SourceError(f"{self._shown} is closed")
+                raise SourceError(f"camera {self._shown} is closed")
             try:
                 done, picture = self.capture.read()
                 self.taken_at = self._driver_stamp() if self._is_usb else None
             except self._error as error:
-                raise SourceError(f"{self._shown} cannot be read: {error}") from error
+                raise SourceError(f"camera {self._shown} cannot be read: {error}") from error
             finally:
                 if self._is_closed:
                     self.capture.release()
         if not done or picture is None:
-            raise SourceError(f"{self._shown} stopped delivering")
+            raise SourceError(f"camera {self._shown} stopped delivering")
         if picture.dtype != np.uint8:
-            raise BrokenFrameError(f"{self._shown} gives {picture.dtype} pixels, expected 8 bits; set its pixel format")
+            raise BrokenFrameError(
+                f"camera {self._shown} gives {picture.dtype} pixels, expected 8 bits; set its pixel format"
+            )
         if picture.ndim == 2 or picture.shape[2] == 1:  # noqa: PLR2004 - a grey camera through GStreamer
             picture = np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2)
         if self._is_usb:  # which sends JPEG pictures where raw ones are too large for the cable
             try:
                 refuse_grey_end(picture)
             except PictureError as error:
-                raise BrokenFrameError(f"{self._shown}: {error}") from error
+                raise BrokenFrameError(f"camera {self._shown}: {error}") from error
         return picture
 
     def close(self) -> None:
