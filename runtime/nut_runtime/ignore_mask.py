@@ -4,11 +4,12 @@ The model cannot leave pixels out: its score is that of the most anomalous patch
 as it is, to the bit, unless the peak of its anomaly map lies in an ignored area. Only then is the part judged on the
 rest of the map, by the map's own threshold.
 
-What the rest is: the map is blurred, so an oddity in an ignored area lights up around it too. The ignored area is
-therefore grown by the blur's whole reach, 16 px of the map on each side. Farther out the blur carries nothing; that the
-blur is weak beyond half of that leaves room for the patch, 8 px wide with the built-in backbone, that lies across the
-border. Price: while something in an ignored area is the most anomalous place, a defect in this margin is not seen. A
-defect there that is itself the most anomalous place is, since then the verdict stays as it is.
+What the rest is: an oddity in an ignored area lights up around it too. The map is blurred, which carries 16 px of the
+map far, and a patch that lies half in the area, 8 px wide with the built-in backbone, is as odd as one inside. So the
+ignored area is grown by a margin of both together. Beyond it no patch that touches the area has a part in the map; what
+is left is that a patch sees a little more of the picture than its own place (docs/station.md has figures). Price: while
+the most anomalous place of all is in an ignored area, a defect in the margin is not seen. A defect there that is itself
+the most anomalous place is, since then the verdict stays as it is.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,10 +24,11 @@ from nut_runtime.regions import defect_boxes
 from nut_runtime.scoring import is_defective
 from nut_runtime.verdict import Label, Verdict
 
-__all__ = ["BLUR_REACH_PX", "IgnoreMask"]
+__all__ = ["MARGIN_PX", "IgnoreMask"]
 
-BLUR_REACH_PX = 16
-"""How far the blur of the anomaly map carries, in pixels of the map (`nut_export.anomaly_map`)."""
+MARGIN_PX = 24
+"""How far around an ignored area the map is not looked at either, in pixels of the map: the reach of the map's blur
+(16, `nut_export.anomaly_map`) and a patch (8)."""
 
 _WHITE = 255
 
@@ -93,7 +95,7 @@ class IgnoreMask:
             )
 
     def areas(self, map_px: tuple[int, int]) -> tuple[_Mask, _Mask]:
-        """Return what is ignored of an anomaly map, and the same grown by the blur's reach; bool `[h, w]` each.
+        """Return what is ignored of an anomaly map, and the same grown by the margin; bool `[h, w]` each.
 
         A pixel of the map is ignored where any pixel of the view that it covers is.
 
@@ -109,11 +111,11 @@ class IgnoreMask:
             height, width = (max(sides) for sides in zip(map_px, self.ignored.shape, strict=True))
             fine = cv2.resize(self.ignored.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
             inside = cv2.resize(fine, map_px[::-1], interpolation=cv2.INTER_AREA) > 0
-            reach = np.ones((2 * BLUR_REACH_PX + 1, 2 * BLUR_REACH_PX + 1), np.uint8)
+            reach = np.ones((2 * MARGIN_PX + 1, 2 * MARGIN_PX + 1), np.uint8)
             grown = cv2.dilate(inside.astype(np.uint8), reach) > 0
             if grown.all():
                 raise InputError(
-                    f"{self.path} leaves nothing to judge: its black areas, each grown by {BLUR_REACH_PX} px of the "
+                    f"{self.path} leaves nothing to judge: its black areas, each grown by {MARGIN_PX} px of the "
                     f"anomaly map of {map_px[1]}x{map_px[0]} px, cover the whole view"
                 )
             self._areas[map_px] = inside, grown  # two threads may both get here, with the same result
