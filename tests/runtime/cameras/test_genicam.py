@@ -68,7 +68,7 @@ def test_two_cameras_of_one_producer_run_and_are_opened_again_beside_each_other(
 
 
 def test_waiting_for_a_frame_leaves_python_to_other_threads():
-    device = open_device(RED, CameraSettings(fps=2)).device
+    device = open_device(RED, CameraSettings(fps=4)).device
     ticks, is_over = 0, threading.Event()
 
     def tick() -> None:
