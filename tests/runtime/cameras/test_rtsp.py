@@ -142,6 +142,7 @@ def test_an_rtsp_camera_is_read_and_is_back_within_two_seconds_of_its_return(cam
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_an_rtsp_camera_that_stops_sending_is_opened_again(camera, feed, eventually):
     assert feed.frame(newer_than=time.monotonic(), timeout_s=10).error is None
     camera.plays = False
