@@ -26,7 +26,7 @@ HEAVY = {"torch", "torchvision", "anomalib", "onnx", "matplotlib", "lightning", 
 
 
 # What one module alone imports, late, and an extra installs.
-EXTRAS = {"signature.py": {"cryptography"}}
+EXTRAS = {"signature.py": {"cryptography"}, "genicam.py": {"genicam", "harvesters"}}
 
 
 def imported(path: Path) -> Iterator[str]:

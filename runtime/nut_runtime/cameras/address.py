@@ -14,6 +14,7 @@ __all__ = ["Address", "Kind", "parse_address"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _GSTREAMER = "gstreamer:"
+_GENICAM = "genicam:"
 
 
 class Kind(Enum):
@@ -27,6 +28,8 @@ class Kind(Enum):
     """Over the network, compressed as video."""
     GSTREAMER = auto()
     """A GStreamer pipeline."""
+    GENICAM = auto()
+    """Through the GenTL producer of its maker."""
     FILES = auto()
     """Pictures or a video, played in a loop."""
 
@@ -72,13 +75,16 @@ def parse_address(text: str) -> Address:
         if "appsink" not in pipeline:
             raise InputError(f"gstreamer: {pipeline} has no appsink at its end; add `! videoconvert ! appsink`")
         return Address(kind=Kind.GSTREAMER, target=pipeline, shown=f"gstreamer: {pipeline}")
+    if text.lower().startswith(_GENICAM):
+        target = text[len(_GENICAM) :].strip()
+        return Address(kind=Kind.GENICAM, target=target, shown=f"genicam: {target}")
     scheme = _SCHEME.match(text)
     if scheme is not None:
         return _url(text, scheme.group(1).lower())
     if not text or not Path(text).exists():
         raise InputError(
-            f"camera {text or repr(text)}: expected a number, /dev/video0, rtsp://, http://, `gstreamer: ...`, or a "
-            "picture, video or folder that exists"
+            f"camera {text or repr(text)}: expected a number, /dev/video0, rtsp://, http://, `gstreamer: ...`, "
+            "`genicam: ...`, or a picture, video or folder that exists"
         )
     return Address(kind=Kind.FILES, target=text, shown=text)
 

@@ -56,6 +56,11 @@ def open_device(address: str, settings: CameraSettings) -> OpenDevice:
     if parsed.kind is Kind.MJPEG:
         device = MjpegDevice(parsed.target, timeout_s=timeout_s)
         return OpenDevice(device=device, notes=unsettable(settings, where="over http"))
+    if parsed.kind is Kind.GENICAM:
+        from nut_runtime.cameras.genicam import GenicamDevice
+
+        industrial = GenicamDevice(parsed.target, settings, timeout_s=timeout_s)
+        return OpenDevice(device=industrial, notes=industrial.notes)
     opened = OpenCvDevice(parsed, timeout_s=timeout_s)
     if parsed.kind is Kind.USB:
         return OpenDevice(device=opened, notes=apply_settings(opened.capture, settings))

@@ -199,7 +199,7 @@ class CameraFeed:
     def broken(self, error: NutError) -> None:
         """A frame came that is half or garbage."""
         with self._new:
-            self._broken = (time.monotonic(), error)
+            self._failure, self._broken = None, (time.monotonic(), error)
         self._health.count("camera_frames_broken")
 
     def failed(self, error: NutError) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.cameras.base import Device
 from nut_runtime.cameras.devices import OpenDevice, Opener
-from nut_runtime.cameras.faults import BrokenFrameError, FrozenError
+from nut_runtime.cameras.faults import BrokenFrameError, FrozenError, MisfitError
 from nut_runtime.cameras.fitting import Fitting
 from nut_runtime.cameras.frozen import FrozenWatch
 from nut_runtime.errors import NutError, SourceError
@@ -145,7 +145,13 @@ class ReadingThread:
             if warm_up > 0:
                 warm_up -= 1
                 continue
-            self._fitting.check(frame, may_vary=opened.is_played)
+            try:
+                self._fitting.check(frame, may_vary=opened.is_played)
+            except MisfitError as error:
+                if not opened.is_played:
+                    raise
+                self._taker.broken(error)  # of many pictures, one may be too small for the region
+                continue
             at = _taken_at(device)
             same_s = 0.0 if opened.is_played else self._frozen.look(frame, at)
             is_frozen = limit_s is not None and same_s > 0 and same_s >= limit_s

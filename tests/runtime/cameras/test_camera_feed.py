@@ -14,6 +14,7 @@ from nut_runtime.cameras.devices import OpenDevice
 from nut_runtime.cameras.feed import CameraFeed
 from nut_runtime.errors import InputError, SourceError
 from nut_runtime.health import Health
+from nut_runtime.pictures import write_picture
 from nut_runtime.station_file.config import CameraConfig, CameraSettings, ViewLimits
 from nut_runtime.verdict import Reason
 
@@ -63,9 +64,11 @@ def test_who_asks_late_still_gets_the_first_frame_after_the_trigger(mjpeg_camera
         trigger = time.monotonic()
         before = health.counters()["camera_frames"]
         eventually(lambda: health.counters()["camera_frames"] >= before + 3)
+        asked = time.monotonic()
         frame = feed.frame(newer_than=trigger, timeout_s=2)
-        assert 0 < frame.taken_at - trigger < 2 * mjpeg_camera.period_s + 0.05
-        assert frame.capture_ms < 20
+        assert trigger < frame.taken_at < asked
+        later = feed.frame(newer_than=frame.taken_at, timeout_s=2)  # the newest, and not the one that followed
+        assert later.taken_at > frame.taken_at + mjpeg_camera.period_s
 
 
 def test_frames_are_never_given_twice_and_the_skipped_ones_are_counted(mjpeg_camera, pictures):
@@ -104,7 +107,7 @@ def test_a_camera_that_was_never_there_gives_no_frame_and_is_found_when_it_comes
 def test_a_camera_that_was_away_is_back_within_two_seconds_of_its_return(mjpeg_camera):
     health = Health()
     with feed_of(mjpeg_camera.url, health) as feed:
-        for away_s in (0.0, 0.4, 1.5):  # within the shortest pause, in between, within the longest
+        for away_s in (0.0, 0.3, 1.2):  # within the shortest pause, in between, within the longest
             assert next_frame(feed).reason is None
             mjpeg_camera.switch_off()
             gone = time.monotonic()
@@ -119,6 +122,13 @@ def test_a_camera_that_was_away_is_back_within_two_seconds_of_its_return(mjpeg_c
     assert health.counters()["camera_reconnects"] == 3
 
 
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    """A camera's frame may take 0.6 s and not 2, for the sake of the tests' time."""
+    monkeypatch.setattr("nut_runtime.cameras.devices._LEAST_TIMEOUT_S", 0.6)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_camera_that_stops_sending_is_stale_and_then_gone(mjpeg_camera, eventually):
     with feed_of(mjpeg_camera.url) as feed:
         next_frame(feed)
@@ -130,6 +140,7 @@ def test_a_camera_that_stops_sending_is_stale_and_then_gone(mjpeg_camera, eventu
         eventually(lambda: next_frame(feed, timeout_s=0.2).reason is Reason.NO_FRAME)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_accepts_and_hangs_is_no_camera(mjpeg_camera, eventually):
     mjpeg_camera.hangs = True
     with feed_of(mjpeg_camera.url) as feed:
@@ -402,3 +413,30 @@ def test_fifty_reconnects_leak_neither_descriptors_nor_threads(mjpeg_camera, pic
         # The server's own connections come and go meanwhile.
         assert open_descriptors() <= descriptors + 3
         assert threading.active_count() <= threads + 2
+
+
+def test_pictures_that_are_played_may_have_many_sizes_and_one_that_does_not_fit_is_skipped(tmp_path, pictures):
+    health = Health()
+    for number, size in enumerate(((160, 120), (40, 40), (320, 240))):
+        write_picture(tmp_path / f"{number}.png", pictures.numbered(number, size=size))
+    settings = CameraSettings(fps=50)
+    with feed_of(str(tmp_path), health, settings=settings, region_px=(0, 0, 128, 100)) as feed:
+        frame = next_frame(feed)
+        names = [frame.name]
+        for _ in range(5):
+            frame = feed.frame(newer_than=frame.taken_at, timeout_s=2)
+            names.append(frame.name)
+            assert frame.source == str(tmp_path / f"{frame.name}.png")
+            assert frame.reason is None
+            assert frame.picture.shape == (100, 128, 3)
+    assert set(names) == {"0", "2"}
+    assert health.counters()["camera_frames_broken"] >= 1
+    assert "camera_reconnects" not in health.counters()
+
+
+def test_a_played_folder_of_broken_pictures_says_which(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    with feed_of(str(tmp_path), settings=CameraSettings(fps=50)) as feed:
+        frame = next_frame(feed, timeout_s=0.3)
+    assert frame.reason is Reason.BROKEN
+    assert "0.png is not a picture" in str(frame.error)

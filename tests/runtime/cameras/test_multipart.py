@@ -26,7 +26,7 @@ def parsed(data: bytes, cuts: list[int], **options: int) -> list[bytes]:
 
 
 @given(BODIES, CUTS, st.sampled_from([b"\r\n", b"\n"]))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_parts_with_a_length_come_out_as_they_went_in_however_they_are_cut(bodies, cuts, line):
     data = b"".join(
         line.join((b"--frame", b"Content-Type: image/jpeg", b"CONTENT-length:  %d" % len(body), b"", body)) + line
@@ -36,14 +36,14 @@ def test_parts_with_a_length_come_out_as_they_went_in_however_they_are_cut(bodie
 
 
 @given(BODIES, CUTS)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_parts_without_a_length_end_at_the_next_boundary(bodies, cuts):
     data = b"".join(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + body + b"\r\n" for body in bodies)
     assert parsed(data + b"--frame", cuts) == bodies
 
 
 @given(st.binary(max_size=3000), CUTS)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_garbage_gives_parts_or_one_error_and_never_another(data, cuts):
     try:
         for body in parsed(data + b"\n--frame\n\n" + data, cuts, max_part_bytes=1000):
@@ -53,7 +53,7 @@ def test_garbage_gives_parts_or_one_error_and_never_another(data, cuts):
 
 
 @given(st.binary(min_size=1, max_size=200), st.integers(min_value=0, max_value=400), CUTS)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_a_length_that_is_wrong_spoils_no_other_part(body, length, cuts):
     if b"--frame" in body:
         return

@@ -33,7 +33,7 @@ def test_a_flat_picture_has_no_sharpness():
 
 
 def test_sharpness_falls_with_every_blur(scene):
-    figures = [sharpness(scene)] + [sharpness(cv2.GaussianBlur(scene, (0, 0), sigma)) for sigma in (4, 8, 16, 32)]
+    figures = [sharpness(scene)] + [sharpness(cv2.GaussianBlur(scene, (0, 0), sigma)) for sigma in (4, 8, 16)]
     assert figures == sorted(figures, reverse=True)
     assert figures[2] < figures[0] / 3
 
