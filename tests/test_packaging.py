@@ -26,7 +26,16 @@ HEAVY = {"torch", "torchvision", "anomalib", "onnx", "matplotlib", "lightning", 
 
 
 # What one module alone imports, late, and an extra installs.
-EXTRAS = {"signature.py": {"cryptography"}}
+EXTRAS = {
+    "signature.py": {"cryptography"},
+    # below serve/
+    "app.py": {"starlette"},
+    "connections.py": {"uvicorn"},
+    "events.py": {"starlette"},
+    "guard.py": {"starlette"},
+    "metrics.py": {"prometheus_client"},
+    "server.py": {"uvicorn"},
+}
 
 
 def imported(path: Path) -> Iterator[str]:
