@@ -247,4 +247,5 @@ async def _gone(_: Request, __: Exception) -> Response:
 
 async def _bug(request: Request, error: Exception) -> Response:
     _log.error("page: %s %s failed", request.method, request.scope["path"], exc_info=error)
-    return json_response({"error": "this is a mistake of ours; the log has it"}, 500)
+    # The error goes on to the server, which closes the connection.
+    return json_response({"error": "this is a mistake of ours; the log has it"}, 500, connection="close")

@@ -55,13 +55,14 @@ class EventStreams:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_awaited = False
         self._closed = False
+        self._open = 0
         self._tasks: set[asyncio.Task[None]] = set()
         live.on_change(self._wake)
 
     @property
     def open_streams(self) -> int:
         """How many pages listen."""
-        return len(self._tasks)
+        return self._open
 
     def close(self) -> None:
         """End all streams; called in the server's thread."""
@@ -81,11 +82,18 @@ class EventStreams:
 
     async def serve(self, may_stay: Callable[[], bool], receive: Receive, send: Send) -> None:
         """Answer one request until its client is gone, the session has ended, or the server closes."""
-        if self._closed or len(self._tasks) >= self._most:
+        if self._closed or self._open >= self._most:
             busy = Response("too many pages are open\n", status_code=503, headers={"retry-after": "5"})
             await send({"type": "http.response.start", "status": 503, "headers": busy.raw_headers})
             await send({"type": "http.response.body", "body": busy.body})
             return
+        self._open += 1
+        try:
+            await self._serve(may_stay, receive, send)
+        finally:
+            self._open -= 1
+
+    async def _serve(self, may_stay: Callable[[], bool], receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _RAW_HEADERS})
         task = asyncio.ensure_future(self._tell(may_stay, send))
         self._tasks.add(task)

@@ -9,9 +9,12 @@
 import argparse
 import itertools
 import random
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,15 +105,12 @@ class Demo:
         )
 
 
-def photograph(demo: Demo, page: PageServer, folder: Path) -> None:
-    """Save the page on a panel PC in light and dark, on a phone, and with a reject enlarged."""
-    import tempfile
-
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Give a headless browser with an empty profile."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
-    from selenium.webdriver.common.by import By
 
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = "/usr/bin/chromium"
@@ -121,25 +121,58 @@ def photograph(demo: Demo, page: PageServer, folder: Path) -> None:
             options.add_argument(flag)
         browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
         try:
-            shoot(browser, page.url, folder, By)
+            yield browser
         finally:
             browser.quit()
 
 
-def shoot(browser: Any, url: str, folder: Path, by: Any) -> None:
-    def size(width: int, height: int, *, is_phone: bool = False) -> None:
-        browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": height, "deviceScaleFactor": 2 if is_phone else 1, "mobile": is_phone},
-        )
+def size(browser: Any, width: int, height: int, *, is_phone: bool = False) -> None:
+    """Set the size of the page, as a panel or a phone has it."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 2 if is_phone else 1, "mobile": is_phone},
+    )
 
+
+def photograph(page: PageServer, folder: Path) -> None:
+    """Save the page on a panel PC in light and dark, on a phone, and with a reject enlarged."""
+    with chromium() as browser:
+        shoot(browser, page.url, folder)
+
+
+def photograph_states(demo: Demo, page: PageServer, folder: Path) -> None:
+    """Save the page with each verdict, with something wrong, and with the connection lost."""
+    with chromium() as browser:
+        size(browser, 1280, 800)
+        browser.get(page.url)
+        good = next(one for one in demo.judged if not one[2].is_defective)
+        bad = max(demo.judged, key=lambda one: one[2].pred_score)
+        number = 900
+        for name, looks, reason in (
+            ("ng", [bad, *[good] * (len(demo.cameras) - 1)], None),
+            ("no-verdict", [good] * len(demo.cameras), Reason.NO_FRAME),
+        ):
+            number += 1
+            if reason is not None:
+                demo.health.report(
+                    f"camera {demo.cameras[0]}", is_well=False, message="gives no frames; trying again every 2 s"
+                )
+            demo.live.hear(demo.part(number, looks, reason))
+            time.sleep(2.5)
+            browser.save_screenshot(str(folder / f"state-{name}-{len(demo.cameras)}.png"))
+        page.close()
+        time.sleep(1.5)
+        browser.save_screenshot(str(folder / f"state-lost-{len(demo.cameras)}.png"))
+
+
+def shoot(browser: Any, url: str, folder: Path) -> None:
     for name, theme, shape in (
         ("panel-light", "light", (1280, 800)),
         ("panel-dark", "dark", (1280, 800)),
         ("phone-light", "light", (390, 844)),
         ("phone-dark", "dark", (390, 844)),
     ):
-        size(*shape, is_phone=name.startswith("phone"))
+        size(browser, *shape, is_phone=name.startswith("phone"))
         browser.get(url)
         browser.execute_script("localStorage.setItem('nut-theme', arguments[0])", theme)
         browser.get(url)
@@ -147,11 +180,11 @@ def shoot(browser: Any, url: str, folder: Path, by: Any) -> None:
         browser.save_screenshot(str(folder / f"{name}.png"))
         if name.startswith("phone"):
             height = browser.execute_script("return document.documentElement.scrollHeight")
-            size(390, height, is_phone=True)
+            size(browser, 390, height, is_phone=True)
             time.sleep(1.0)
             browser.save_screenshot(str(folder / f"{name}-whole.png"))
         else:
-            browser.find_element(by.CSS_SELECTOR, "#strip button").click()
+            browser.find_element("css selector", "#strip button").click()
             time.sleep(0.7)
             browser.save_screenshot(str(folder / f"{name}-reject.png"))
 
@@ -169,7 +202,8 @@ def main() -> None:
     cameras = ("top",) if given.cameras == 1 else tuple(f"cam {number}" for number in range(1, given.cameras + 1))
     demo = Demo(given.bundle, given.pictures, cameras=cameras)
     page = PageServer(ServeConfig(port=given.port), demo.live, demo.health, facts=demo.facts)
-    print(page.url, flush=True)
+    sys.stdout.write(f"{page.url}\n")
+    sys.stdout.flush()
     parts = demo.parts()
     for part in itertools.islice(parts, given.before):
         demo.live.hear(part)
@@ -186,7 +220,10 @@ def main() -> None:
         if given.screenshots is None:
             stop.wait()
         else:
-            photograph(demo, page, given.screenshots)
+            given.screenshots.mkdir(parents=True, exist_ok=True)
+            photograph(page, given.screenshots)
+            stop.set()
+            photograph_states(demo, page, given.screenshots)
     except KeyboardInterrupt:
         pass
     finally:

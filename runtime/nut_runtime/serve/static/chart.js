@@ -73,6 +73,7 @@ class Chart {
 
   hover(x) {
     this.hovered = x;
+    this.canvas.parentElement.dataset.hover = x === null ? "no" : "yes";
     this.later();
   }
 
@@ -132,17 +133,20 @@ export class ScoreChart extends Chart {
     const [ctx, width, height] = context(this.canvas);
     if (!ctx) return;
     const colour = colours();
-    const y = (value) => TOP + (1 - value) * (height - TOP - BOTTOM);
-    this.frame(ctx, width, height, colour);
-    this.level(ctx, width, y(1), "1.0", colour);
-    this.level(ctx, width, y(0), "0", colour);
     const values = this.points.filter((point) => point[2] !== null).map((point) => point[2]);
+    // Whole tenths around what there is, the threshold always among them: it moves seldom.
+    const low = Math.max(0, Math.floor(Math.min(0.38, ...values) * 10 - 0.2) / 10);
+    const high = Math.min(1, Math.ceil(Math.max(0.62, ...values) * 10 + 0.2) / 10);
+    const y = (value) => TOP + ((high - value) / (high - low)) * (height - TOP - BOTTOM);
+    this.frame(ctx, width, height, colour);
+    this.level(ctx, width, y(high), high.toFixed(1), colour);
+    this.level(ctx, width, y(low), low.toFixed(1), colour);
     const last = values.length ? score(values.at(-1)) : "–";
     const highest = values.length ? score(Math.max(...values)) : "–";
     const chosen = this.tell(
       width,
       (point) => `No. ${point[0]}  ${score(point[2])}  ${WORDS[LABELS[point[4]]]}  ${clock(point[1])}`,
-      `newest ${last}, highest ${highest}`
+      `highest ${highest}`
     );
     this.threshold(ctx, width, y, colour);
     const size = this.span > 600 ? 1.1 : this.span > 200 ? 1.5 : 2;
@@ -151,10 +155,10 @@ export class ScoreChart extends Chart {
       if (label !== "good") return;
       ctx.fillStyle = colour.good;
       ctx.beginPath();
-      ctx.arc(this.x(i, width), y(point[2] ?? 0), size, 0, 7);
+      ctx.arc(this.x(i, width), y(point[2] ?? low), size, 0, 7);
       ctx.fill();
     });
-    this.points.forEach((point, i) => this.notable(ctx, this.x(i, width), point, y, colour, size + 1.4));
+    this.points.forEach((point, i) => this.notable(ctx, this.x(i, width), point, y(point[2] ?? low), colour, size + 1.4));
     if (chosen !== null) this.cursor(ctx, this.x(chosen, width), height, colour);
     this.canvas.setAttribute(
       "aria-label",
@@ -182,15 +186,12 @@ export class ScoreChart extends Chart {
     ctx.fillStyle = colour.ink;
     ctx.textAlign = "right";
     ctx.fillText("0.5", LEFT - 5, y(0.5));
-    ctx.textAlign = "left";
-    ctx.fillText("threshold", LEFT + 3, y(0.5) - 8);
   }
 
   // What is not OK has a shape of its own besides its colour.
-  notable(ctx, x, point, y, colour, size) {
+  notable(ctx, x, point, at, colour, size) {
     const label = LABELS[point[4]];
     if (label === "good") return;
-    const at = y(point[2] ?? 0);
     ctx.fillStyle = ctx.strokeStyle = colour[label];
     ctx.beginPath();
     if (label === "defect") {

@@ -44,6 +44,8 @@ const link = new Link({
     points = state.points;
     reviewFrom = typeof state.review_from === "number" ? state.review_from : null;
     scores.reviewFrom = reviewFrom;
+    setText(byId("review-from"), reviewFrom === null ? "" : `review ${reviewFrom}`);
+    byId("review-from").hidden = reviewFrom === null;
     gallery.version = -1;
     station.bundle = null;
     setText(byId("station"), state.station);

@@ -20,7 +20,7 @@ export class VerdictPanel {
       );
       this.cells[label] = { number, share };
     }
-    this.announcedAt = 0;
+    this.announcedAt = -ANNOUNCE_MS;
     this.announced = 0;
     this.points = [];
     new ResizeObserver(() => this.drawTape()).observe(byId("tape"));
@@ -50,7 +50,6 @@ export class VerdictPanel {
     this.scale(part, reviewFrom);
     setText(byId("part-number"), `No. ${count(part.sequence)}`);
     setText(byId("part-trigger"), part.trigger);
-    setText(byId("part-time"), clock(part.at));
     setText(byId("part-latency"), `${milliseconds(part.latency_ms)} ms`);
     this.announce(part, word, reason);
   }
@@ -59,7 +58,7 @@ export class VerdictPanel {
     const gauge = byId("gauge");
     gauge.style.setProperty("--at", typeof part.score === "number" ? part.score : 0);
     gauge.dataset.empty = typeof part.score === "number" ? "no" : "yes";
-    gauge.style.setProperty("--review", typeof reviewFrom === "number" ? reviewFrom : 0.5);
+    gauge.style.setProperty("--from", typeof reviewFrom === "number" ? reviewFrom : 0.5);
     gauge.setAttribute("aria-label", `score ${score(part.score)}, threshold 0.5`);
   }
 
@@ -78,7 +77,9 @@ export class VerdictPanel {
   }
 
   tick(part) {
-    setText(byId("part-age"), part ? `${age(Date.now() / 1000 - part.at / 1000)} ago` : "");
+    if (!part) return;
+    const seconds = (Date.now() - part.at) / 1000;
+    setText(byId("part-time"), seconds < 10 ? clock(part.at) : `${age(seconds)} ago`);
   }
 
   // A screen reader hears what is not OK, and no more than every three seconds.
