@@ -87,10 +87,12 @@ class Document:
         return document
 
     def add(self, path: KeyPath, message: str) -> None:
-        """Note a mistake at a key."""
+        """Note a mistake at a key; one that several cameras share is noted once."""
         self._mistaken.add(path)
         name = ".".join(part for part in path if isinstance(part, str))
-        self.problems.append(Problem(line=line_of(self.lines, path), key=name, message=message))
+        problem = Problem(line=line_of(self.lines, path), key=name, message=message)
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def line(self, *path: str | int) -> int:
         """Return the line of a key."""

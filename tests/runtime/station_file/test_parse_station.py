@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import write_picture
@@ -331,6 +333,46 @@ def test_what_every_camera_has_is_what_a_camera_says_itself(place):
         settings=CameraSettings(fps=30, exposure=5),
         limits=ViewLimits(frozen_after_s=9),
     )
+
+
+def test_a_mistake_that_all_cameras_share_is_told_once(place):
+    found = problems(place, RIG.replace("height_px = 1080\n", ""))
+    assert [one.split(": ", 1)[1] for one in found] == [
+        "every_camera.settings.width_px: give width_px and height_px, or neither"
+    ]
+
+
+ODD = [
+    "0",
+    "-1",
+    "1e400",
+    "nan",
+    "true",
+    "''",
+    "'x'",
+    "'/'",
+    "'\\u0000'",
+    "[]",
+    "[[1], {a = 1}]",
+    "{}",
+    "{x = 1}",
+    "07:32:00",
+]
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_stands_in_a_station_file_there_is_an_answer_with_lines(place, data):
+    lines = with_all_options(data.draw(st.sampled_from([ONE_CAMERA, RIG]))).splitlines()
+    for _ in range(data.draw(st.integers(1, 4))):
+        number = data.draw(st.integers(0, len(lines) - 1))
+        key, equals, _value = lines[number].partition("=")
+        odd = data.draw(st.sampled_from(ODD))
+        lines[number] = data.draw(st.sampled_from([f"{key}= {odd}" if equals else odd, "", f"{lines[number]}]", "[x]"]))
+    found = check_station(write(place, "\n".join(lines)))
+    assert all(1 <= problem.line <= len(lines) and "\n" not in problem.message for problem in found)
+    if not found:
+        read_station(place / "station.toml")
 
 
 def test_no_message_shows_a_password(place):
