@@ -79,7 +79,7 @@ def count_limit(window: int, share: float, rate: float) -> int:
 
     Example:
         >>> count_limit(32, 0.1, 1e-6)
-        15
+        14
     """
     tail = 0.0
     for count in range(window, -1, -1):
