@@ -203,6 +203,9 @@ def _read_station(path: Path) -> StationConfig:
 
 def _own_command() -> tuple[str, ...]:
     """Return how this very installation is called."""
+    called = Path(sys.argv[0]).absolute()
+    if called.name == "nut-runtime" and os.access(called, os.X_OK):
+        return (str(called),)  # through a link to the version in use, if it was; the link may be switched later
     script = Path(sys.executable).with_name("nut-runtime")
     return (str(script),) if script.is_file() else (sys.executable, "-m", "nut_runtime")
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,23 @@ def test_the_written_unit_starts_this_very_installation(run):
     program = line.removeprefix("ExecStart=").split()[0]
     assert Path(program).is_file()
     assert os.access(program, os.X_OK)
+
+
+@pytest.mark.usefixtures("station")
+def test_a_link_to_the_version_in_use_stays_a_link_in_the_unit(monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="nut-", dir=Path(__file__).parent) as folder:  # a unit refuses /tmp
+        program = Path(folder) / "1.0" / "bin" / "nut-runtime"
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        current = Path(folder) / "current"
+        current.symlink_to("1.0")
+        monkeypatch.setattr(sys, "argv", [str(current / "bin" / "nut-runtime"), "service"])
+        result = CliRunner().invoke(service, [*INSTALL, "--user", "nut", "--print"])
+        if str(current).startswith(("/tmp/", "/var/tmp/")):  # noqa: S108 (a checkout there)
+            assert "temporary folder" in result.output
+        else:
+            assert f"ExecStart={current / 'bin' / 'nut-runtime'} run" in result.output
 
 
 @pytest.mark.skipif(shutil.which("systemctl") is None, reason="systemctl is not installed")
