@@ -8,16 +8,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from nut_runtime.cameras.feed import CameraFeed
-from nut_runtime.errors import InputError
+from nut_runtime.drift import DriftWatch
+from nut_runtime.errors import EngineError, InputError
 from nut_runtime.health import Health
 from nut_runtime.ignore_mask import IgnoreMask
 from nut_runtime.inspector import Inspector
+from nut_runtime.manifest import Manifest
 from nut_runtime.model_slot import ModelSlot
 from nut_runtime.parts import View
 from nut_runtime.pipeline import Pipeline
 from nut_runtime.pipeline.judge import Judge
 from nut_runtime.pipeline.part_sources import FileParts, FreeParts, PartSource, TriggeredParts
 from nut_runtime.pipeline.pipeline import Rules
+from nut_runtime.selftest import run_selftest
 from nut_runtime.service.notify import Notifier, Watchdog
 from nut_runtime.sinks.base import Journal, Listener
 from nut_runtime.sinks.csv_file import CsvJournal
@@ -44,7 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Station", "build_station"]
 
-_PLC_LINGER_S = 1.0
+_PLC_LINGER_S = 0.5
+"""How long a PLC may take to read the last result."""
+_DRIFT_EVERY_S = 1.0
 
 
 @dataclass(kw_only=True)
@@ -106,7 +111,12 @@ class _FixedModel:
 
 
 def build_station(
-    config: StationConfig, *, files: Sequence[Path] = (), watch: Path | None = None, limit: int | None = None
+    config: StationConfig,
+    *,
+    files: Sequence[Path] = (),
+    watch: Path | None = None,
+    limit: int | None = None,
+    is_strict: bool = False,
 ) -> Station:
     """Open the bundle, the outputs and the sources of a station.
 
@@ -115,24 +125,32 @@ def build_station(
         files: Pictures, folders and videos to judge in place of its cameras.
         watch: Folder to judge new pictures of in place of its cameras.
         limit: Parts at most.
+        is_strict: Run the self-test first, before any output is opened, and refuse a model that does not pass.
 
     Raises:
         NutError: If any of it cannot be used; whatever was opened before is closed again.
     """
     with ExitStack() as stack:
-        station = _build(config, files, watch, limit, stack)
+        station = _build(config, files, watch, limit, is_strict, stack)
         station._stack = stack.pop_all()  # noqa: SLF001 - handed over whole
         return station
 
 
 def _build(
-    config: StationConfig, files: Sequence[Path], watch: Path | None, limit: int | None, stack: ExitStack
+    config: StationConfig,
+    files: Sequence[Path],
+    watch: Path | None,
+    limit: int | None,
+    is_strict: bool,  # noqa: FBT001 - handed on by position, as all of them
+    stack: ExitStack,
 ) -> Station:
     is_station = not files
     health = Health()
     model = _model(config, health, is_station=is_station)
     if isinstance(model, ModelSlot):
         stack.callback(model.close)
+    if is_strict:
+        _refuse_drift(model.inspector)
     count = None
     triggers: TriggerSource | None = None
     line: list[Pipeline] = []  # the pipeline, once there is one
@@ -164,10 +182,10 @@ def _build(
             lambda: model.inspector,
             saw=model.saw,
             review_from=config.review_from,
-            masks=_masks(config.cameras),
+            masks=_masks(config.cameras, model.inspector.bundle.manifest),
             health=health,
         ),
-        _rules(config, model),
+        _rules(config, model, health, is_station=is_station),
         journals=journals,
         listeners=listeners,
         when_busy=config.when_busy,
@@ -194,7 +212,6 @@ def _build(
 
 def _model(config: StationConfig, health: Health, *, is_station: bool) -> ModelSlot | _FixedModel:
     if is_station:
-        # `--strict` tests the first one; each that replaces it is tested.
         return ModelSlot(
             config.bundle,
             engine=config.engine,
@@ -202,7 +219,7 @@ def _model(config: StationConfig, health: Health, *, is_station: bool) -> ModelS
             streams=config.streams,
             cache=config.cache,
             verify_key=config.verify_key,
-            is_tested=False,
+            is_tested=False,  # the first one, which `is_strict` asks for
             health=health,
         )
     inspector = Inspector(
@@ -309,8 +326,12 @@ def _page(
     return PageServer(config.serve, live, health, facts=facts, fire=fire), live
 
 
-def _masks(cameras: Sequence[CameraConfig]) -> Mapping[str, Callable[[Verdict, Frame], Verdict]]:
-    """Return what leaves the ignored areas out of a camera's verdicts."""
+def _masks(cameras: Sequence[CameraConfig], manifest: Manifest) -> Mapping[str, Callable[[Verdict, Frame], Verdict]]:
+    """Return what leaves the ignored areas out of a camera's verdicts.
+
+    Raises:
+        InputError: If a mask cannot be read, or leaves nothing to judge.
+    """
 
     def applies(mask: IgnoreMask) -> Callable[[Verdict, Frame], Verdict]:
         def apply(verdict: Verdict, frame: Frame) -> Verdict:
@@ -321,10 +342,31 @@ def _masks(cameras: Sequence[CameraConfig]) -> Mapping[str, Callable[[Verdict, F
 
         return apply
 
-    return {camera.name: applies(IgnoreMask.read(camera.ignore)) for camera in cameras if camera.ignore is not None}
+    masks = {camera.name: IgnoreMask.read(camera.ignore) for camera in cameras if camera.ignore is not None}
+    for mask in masks.values():
+        mask.areas((manifest.input_height_px, manifest.input_width_px))  # refuses one that hides everything
+    return {name: applies(mask) for name, mask in masks.items()}
 
 
-def _rules(config: StationConfig, model: ModelSlot | _FixedModel) -> Rules:
+class _Drift:
+    """Watches the views against the bundle in use; anew after it was exchanged."""
+
+    def __init__(self, model: ModelSlot, health: Health, *, every_s: float) -> None:
+        self._model, self._health, self._every_s = model, health, every_s
+        self._manifest = model.inspector.bundle.manifest
+        self._watch = DriftWatch.of(self._manifest, every_s=every_s, health=health)
+
+    def __call__(self, view: View) -> tuple[str, ...]:
+        manifest = self._model.inspector.bundle.manifest
+        if manifest is not self._manifest:
+            self._manifest = manifest
+            self._watch = DriftWatch.of(manifest, every_s=self._every_s, health=self._health)
+        return self._watch.look(view.frame.camera, view.frame.picture, view.verdict)
+
+
+def _rules(config: StationConfig, model: ModelSlot | _FixedModel, health: Health, *, is_station: bool) -> Rules:
+    """Return what the station decides beyond the model."""
+
     def picture(sequence: int, label: Label, frame: Frame) -> str | None:
         path = picture_path(config.pictures, frame.timestamp, sequence, label, frame.name)
         return None if path is None or (frame.picture is None and label is Label.NO_VERDICT) else str(path)
@@ -334,12 +376,17 @@ def _rules(config: StationConfig, model: ModelSlot | _FixedModel) -> Rules:
             return views[0].label, views[0].reason
         return combine(views, config.combine, config.at_least)
 
-    return Rules(
+    rules = Rules(
         station=config.name,
         bundle=lambda: model.inspector.bundle.manifest.bundle_id,
         combine=combined,
         picture=picture,
     )
+    if is_station and config.cameras and isinstance(model, ModelSlot):
+        # A camera that runs freely shows one part many times, which would count as often.
+        every_s = _DRIFT_EVERY_S if config.trigger.kind is TriggerKind.FREE else 0.0
+        rules = replace(rules, watch=_Drift(model, health, every_s=every_s))
+    return rules
 
 
 def _queue_size(config: StationConfig, triggers: TriggerSource | None) -> int:
@@ -361,3 +408,17 @@ def _keep_up(pipeline: Pipeline, model: ModelSlot | _FixedModel, stack: ExitStac
     stack.callback(watchdog.close)
     notifier.ready()
     stack.callback(notifier.stopping)
+
+
+def _refuse_drift(inspector: Inspector) -> None:
+    """Stop before the first part where this device does not judge as the reference did.
+
+    Raises:
+        EngineError: If the self-test fails.
+    """
+    drift = run_selftest(inspector.bundle, inspector.engine).first_drift
+    if drift is not None:
+        raise EngineError(
+            f"the self-test fails at {drift.stage} on {inspector.engine.name} (off by {drift.deviation:.1e}, tolerance "
+            f"{drift.tolerance:.1e}); run nut-runtime doctor, and try the other engine"
+        )

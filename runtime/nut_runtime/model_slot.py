@@ -38,7 +38,7 @@ class ModelSlot:
         streams: Frames judged at a time.
         cache: Folder for what OpenVINO compiled.
         verify_key: Refuses a bundle, now and later, that no key in this file has signed.
-        is_tested: Whether a model is tested on its golden frames before it judges.
+        is_tested: Whether the first model, too, is tested on its golden frames before it judges, as each later one is.
         health: Told how the model is, as `model`.
         on_switch: Told of each inspector that replaced another one, from the watching thread.
         every_s: How often the folder is looked at.
@@ -70,12 +70,12 @@ class ModelSlot:
     ) -> None:
         self._path = Path(path)
         self._open = functools.partial(Inspector, engine=engine, threads=threads, streams=streams, cache=cache)
-        self._verify_key, self._is_tested = verify_key, is_tested
+        self._verify_key = verify_key
         self._health, self._on_switch = health or Health(), on_switch
         self._every_s, self._settle_s, self._patience_s = every_s, settle_s, patience_s
         self._sizes: dict[tuple[int, int], None] = {}  # in the order they were seen first
         self._loaded = look_at(self._path)
-        self._inspector = self._load(self._path)
+        self._inspector = self._load(self._path, is_tested=is_tested)
         self._refused: FolderState | None = None
         self._waiting: tuple[FolderState, float] | None = None  # a change, and since when it has not changed again
         self._checking = threading.Lock()
@@ -169,12 +169,12 @@ class ModelSlot:
             self._on_switch(inspector)
         return True
 
-    def _load(self, folder: Path) -> Inspector:
+    def _load(self, folder: Path, *, is_tested: bool = True) -> Inspector:
         """Return an inspector that has shown that it judges as the reference did, ready for the frames that come."""
         # The folder itself, not a link to it: the link may be switched while the files are read one after the other.
         bundle = open_bundle(folder.resolve() if folder.is_dir() else folder, verify_key=self._verify_key)
         inspector = self._open(bundle)
-        if self._is_tested:
+        if is_tested:
             drift = run_selftest(bundle, inspector.engine).first_drift
             if drift is not None:
                 raise EngineError(

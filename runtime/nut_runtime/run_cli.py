@@ -10,11 +10,9 @@ from click.core import ParameterSource
 from nut_runtime.build_station import Station, build_station
 from nut_runtime.cameras_cli import camera_settings_options, settings_of
 from nut_runtime.cli_options import engine_options, key_option, model_option
-from nut_runtime.errors import EngineError, InputError
-from nut_runtime.inspector import Inspector
+from nut_runtime.errors import InputError
 from nut_runtime.pipeline import Summary
 from nut_runtime.run_screen import print_summary, run_on_screen
-from nut_runtime.selftest import run_selftest
 from nut_runtime.sinks.overlays import SavePolicy
 from nut_runtime.station_file.config import (
     CameraConfig,
@@ -136,9 +134,13 @@ def run(ctx: click.Context, **options: Any) -> None:
     nut-runtime run parts/ --output - --quiet | jq -r '[.source, .label] | @tsv'
     """
     config = _config(ctx, options)
-    with build_station(config, files=options["files"], watch=options["watch"], limit=options["limit"]) as station:
-        if options["strict"]:
-            _refuse_drift(station.inspector)
+    with build_station(
+        config,
+        files=options["files"],
+        watch=options["watch"],
+        limit=options["limit"],
+        is_strict=options["strict"],
+    ) as station:
         stopped = _stop_on_signals(station)
         summary = run_on_screen(
             station.pipeline,
@@ -273,17 +275,3 @@ def _exit_code(summary: Summary, stopped: dict[str, int], *, fail_on_defect: boo
     if summary.failed:
         return EXIT_FAILURES if summary.parts or is_station else EXIT_UNUSABLE
     return EXIT_DEFECT if fail_on_defect and summary.rejects else 0
-
-
-def _refuse_drift(inspector: Inspector) -> None:
-    """Stop before the first part where this device does not judge as the reference did.
-
-    Raises:
-        EngineError: If the self-test fails.
-    """
-    drift = run_selftest(inspector.bundle, inspector.engine).first_drift
-    if drift is not None:
-        raise EngineError(
-            f"the self-test fails at {drift.stage} on {inspector.engine.name} (off by {drift.deviation:.1e}, tolerance "
-            f"{drift.tolerance:.1e}); run nut-runtime doctor, and try the other engine"
-        )

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from nut_runtime.errors import EngineError, PictureError
+from nut_runtime.errors import EngineError, InputError, PictureError
 from nut_runtime.health import Health
 from nut_runtime.inspector import Inspector
 from nut_runtime.parts import View
+from nut_runtime.review import label_with_review
 from nut_runtime.sources.base import Frame
 from nut_runtime.verdict import Label, Reason, Verdict
 
@@ -54,13 +55,13 @@ class Judge:
             verdict = inspector.inspect(frame.picture)
             if frame.camera in self._masks:
                 verdict = self._masks[frame.camera](verdict, frame)
-        except PictureError as error:
+        except InputError as error:  # a picture or a mask of the wrong size
             return _unjudged(frame, Reason.BROKEN, str(error), wait_ms)
         except EngineError as error:
             self._health.report("model", is_well=False, message=str(error))
             return _unjudged(frame, Reason.FAILED, str(error), wait_ms)
-        if self._review_from is not None and not verdict.is_defective and verdict.pred_score >= self._review_from:
-            verdict = replace(verdict, label=Label.REVIEW)
+        label = label_with_review(verdict.pred_score, is_defective=verdict.is_defective, review_from=self._review_from)
+        verdict = replace(verdict, label=label)
         return View(frame=frame, label=verdict.label, verdict=verdict, wait_ms=wait_ms)
 
     def _warm_up(self, inspector: Inspector, frame: Frame) -> None:
