@@ -29,6 +29,9 @@ HEAVY = {"torch", "torchvision", "anomalib", "onnx", "matplotlib", "lightning", 
 EXTRAS = {
     "signature.py": {"cryptography"},
     "genicam.py": {"genicam", "harvesters"},
+    "mqtt.py": {"paho"},
+    "mqtt_connection.py": {"paho"},
+    "wire.py": {"pymodbus"},
     # below serve/
     "app.py": {"starlette"},
     "connections.py": {"uvicorn"},

@@ -35,6 +35,10 @@ def check(ctx: click.Context, file: Path, as_json: bool) -> None:
     """Say what a station file would do, or all that is wrong with it; exit code 2 where something is.
 
     The bundle is opened and compared with its SHA-256. No camera is opened, nothing is sent and nothing written.
+
+    \b
+    nut-runtime config check station.toml
+    nut-runtime config check station.toml --json | jq .problems
     """
     from nut_runtime.station_file.parse import examine_station
 
@@ -56,7 +60,12 @@ def check(ctx: click.Context, file: Path, as_json: bool) -> None:
 @config.command()
 @click.option("--rig", is_flag=True, help="Nine cameras in two groups, triggered by a PLC.")
 def example(rig: bool) -> None:
-    """Print a station file with comments: one camera and every option, or a rig."""
+    """Print a station file with comments: one camera and every option, or a rig.
+
+    \b
+    nut-runtime config example > station.toml
+    nut-runtime config example --rig > rig.toml
+    """
     from nut_runtime.station_file.example import ONE_CAMERA, RIG
 
     say((RIG if rig else ONE_CAMERA).rstrip("\n"))

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -250,8 +251,10 @@ def test_the_examples_name_options_that_exist(run):
         assert examples
         for example in examples:
             words = example.partition("|")[0].split()[1:]
-            name = words[0] if words[0] in main.commands else "run"
-            known = {option for parameter in main.commands[name].params for option in parameter.opts}
+            found = main.commands[words[0] if words[0] in main.commands else "run"]
+            if isinstance(found, click.Group):
+                found = found.commands[words[1]]
+            known = {option for parameter in found.params for option in parameter.opts}
             assert {word for word in words if word.startswith("-") and word != "-"} <= known, example
 
 

@@ -136,7 +136,11 @@ def install(
 @_name_option
 @_folder_option
 def uninstall(name: str, unit_folder: Path) -> None:
-    """Stop the service and remove its unit; the station file, verdicts and pictures stay."""
+    """Stop the service and remove its unit; the station file, verdicts and pictures stay.
+
+    \b
+    nut-runtime service uninstall
+    """
     unit = _own_unit(unit_folder, name)
     runs_here = _SYSTEMD_RUNS.is_dir() and unit_folder == Path(UNIT_FOLDER)
     if runs_here:
@@ -158,6 +162,9 @@ def status(ctx: click.Context, name: str, unit_folder: Path) -> None:
     """Say whether the service runs, since when, and what it says of itself.
 
     Exit code 0: it runs; 1: it does not.
+
+    \b
+    nut-runtime service status
     """
     unit = _own_unit(unit_folder, name)
     say(f"{'unit':<16}{unit}")
