@@ -5,6 +5,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,57 @@ class Broker:
         assert self._process.poll() is None, self._log.read_text()
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Certificates:
+    """A certification authority made for a test, and what it signed."""
+
+    def __init__(self, folder: Path) -> None:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import NameOID
+
+        self._folder = folder
+        folder.mkdir()
+        keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("ca", "server", "client")}
+        names = {name: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"test {name}")]) for name in keys}
+        now = datetime.now(UTC)
+        for name, key in keys.items():
+            certificate = (
+                x509.CertificateBuilder()
+                .subject_name(names[name])
+                .issuer_name(names["ca"])
+                .public_key(key.public_key())
+                .serial_number(x509.random_serial_number())
+                .not_valid_before(now - timedelta(hours=1))
+                .not_valid_after(now + timedelta(hours=1))
+                .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
+                .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+                .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+                .add_extension(
+                    x509.AuthorityKeyIdentifier.from_issuer_public_key(keys["ca"].public_key()), critical=False
+                )
+                .sign(keys["ca"], hashes.SHA256())
+            )
+            (folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+            (folder / f"{name}.key").write_bytes(
+                key.private_bytes(
+                    serialization.Encoding.PEM,
+                    serialization.PrivateFormat.PKCS8,
+                    serialization.NoEncryption(),
+                )
+            )
+
+    def __getitem__(self, name: str) -> Path:
+        return self._folder / name
+
+
+@pytest.fixture
+def make_certificates(tmp_path: Path) -> Callable[[str], Certificates]:
+    """A function that makes an authority and certificates for 127.0.0.1, in a folder of that name."""
+    pytest.importorskip("cryptography", reason="cryptography is not installed, which makes the certificates")
+    return lambda name: Certificates(tmp_path / name)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 15.0) -> None:

@@ -1,6 +1,6 @@
 """Kills writers of every output with SIGKILL at random moments, and looks at what they leave.
 
-    python tests/runtime/sinks/killing.py --kills 500
+    python tests/runtime/sinks/killing.py 500
 
 A writer is a process of its own that opens an output, goes on from its last number, and writes parts as fast as it can;
 after each `write` has returned it says the number over a pipe: that is what was acknowledged. After each kill: the file
@@ -208,7 +208,7 @@ def run(kills: int, folder: Path, seed: int) -> dict[str, int]:
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="kill writers and look at what they leave")
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("kills", type=int, nargs="?", default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="nut-killing-"))

@@ -3,11 +3,11 @@
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -216,55 +216,10 @@ def test_a_record_beyond_the_brokers_size_is_refused_and_those_before_it_are_tak
     destination.close()
 
 
-class Certificates:
-    """A certification authority made for a test, and what it signed."""
-
-    def __init__(self, folder: Path) -> None:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.x509.oid import NameOID
-
-        self._folder = folder
-        folder.mkdir()
-        keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("ca", "server", "client")}
-        names = {name: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"test {name}")]) for name in keys}
-        now = datetime.now(UTC)
-        for name, key in keys.items():
-            certificate = (
-                x509.CertificateBuilder()
-                .subject_name(names[name])
-                .issuer_name(names["ca"])
-                .public_key(key.public_key())
-                .serial_number(x509.random_serial_number())
-                .not_valid_before(now - timedelta(hours=1))
-                .not_valid_after(now + timedelta(hours=1))
-                .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
-                .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-                .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-                .add_extension(
-                    x509.AuthorityKeyIdentifier.from_issuer_public_key(keys["ca"].public_key()), critical=False
-                )
-                .sign(keys["ca"], hashes.SHA256())
-            )
-            (folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-            (folder / f"{name}.key").write_bytes(
-                key.private_bytes(
-                    serialization.Encoding.PEM,
-                    serialization.PrivateFormat.PKCS8,
-                    serialization.NoEncryption(),
-                )
-            )
-
-    def __getitem__(self, name: str) -> Path:
-        return self._folder / name
-
-
 # paho leaves the socket of a failed handshake to be closed when the error is forgotten.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
-def test_tls_checks_the_broker_and_shows_our_own_certificate(make_broker, subscribe, tmp_path, wait_for):
-    pytest.importorskip("cryptography", reason="cryptography is not installed, which makes the certificates")
-    ours, others = Certificates(tmp_path / "ours"), Certificates(tmp_path / "others")
+def test_tls_checks_the_broker_and_shows_our_own_certificate(make_broker, make_certificates, subscribe, wait_for):
+    ours, others = make_certificates("ours"), make_certificates("others")
     broker = make_broker(
         listener=f"cafile {ours['ca.crt']}\ncertfile {ours['server.crt']}\nkeyfile {ours['server.key']}\n"
         "require_certificate true"
@@ -310,6 +265,22 @@ def test_a_broker_that_does_not_know_mqtt_5_is_spoken_to_in_the_older_version():
         destination.close()
         thread.join(5)
     assert versions == [5, 4]
+
+
+def test_paho_is_needed_only_by_who_has_a_broker_and_a_missing_one_is_named():
+    program = """
+import sys
+sys.modules["paho"] = None  # as if it were not installed
+from nut_runtime.errors import InputError
+from nut_runtime.sinks.mqtt import MqttDestination
+from nut_runtime.station_file.config import MqttConfig
+try:
+    MqttDestination(MqttConfig(host="127.0.0.1"))
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == 'paho-mqtt is not installed; run: pip install "nut-runtime[mqtt]"\n'
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +54,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body go in two, and would wait 40 ms for each other
     server: Server
 
     def setup(self) -> None:
@@ -279,6 +282,34 @@ def test_a_server_that_hangs_fails_and_dies_misses_nothing_and_order_is_kept(jud
     assert list(dict.fromkeys(taken)) == [f"run1-{number}" for number in range(1, count + 1)]
     assert health.gauges()["outbox_waiting_webhook"] == 0
     assert "SECRET" not in caplog.text
+
+
+@pytest.mark.parametrize("answer", [hangs, drips])
+def test_tls_is_checked_and_has_the_same_time_limit(make_certificates, server, monkeypatch, answer):
+    ours, others = make_certificates("ours"), make_certificates("others")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ours["server.crt"], ours["server.key"])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    config = WebhookConfig(url=server.url.replace("http:", "https:"), timeout_s=1)
+    monkeypatch.setenv("SSL_CERT_FILE", str(ours["ca.crt"]))
+    hook = WebhookDestination(config)
+    assert [hook.deliver([record(number)]) for number in (1, 2)] == [1, 1]
+    server.answer = answer
+    started = time.monotonic()
+    with pytest.raises(OutputError, match="did not answer within 1 s"):
+        hook.deliver([record(3)])
+    assert time.monotonic() - started < 5
+    monkeypatch.setenv("SSL_CERT_FILE", str(others["ca.crt"]))
+    with pytest.raises(OutputError, match="certificate"):
+        WebhookDestination(config).deliver([record(4)])
+    assert server.ids() == ["run1-1", "run1-2", "run1-3"]
+
+
+def test_a_server_that_accepts_and_never_begins_tls_is_given_up(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hook = WebhookDestination(WebhookConfig(url=f"https://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.3))
+        with pytest.raises(OutputError, match=r"did not answer within 0\.3 s"):
+            hook.deliver([record()])
 
 
 @pytest.mark.parametrize(
