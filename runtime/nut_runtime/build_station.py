@@ -25,7 +25,7 @@ from nut_runtime.service.notify import Notifier, Watchdog
 from nut_runtime.sinks.base import Journal, Listener
 from nut_runtime.sinks.csv_file import CsvJournal
 from nut_runtime.sinks.delivery import Destination
-from nut_runtime.sinks.jsonl import JsonlSink
+from nut_runtime.sinks.jsonl import JsonlJournal
 from nut_runtime.sinks.outbox import Outbox
 from nut_runtime.sinks.pictures import PictureSink, picture_path
 from nut_runtime.sinks.sqlite import SqliteJournal
@@ -281,7 +281,7 @@ def _journals(config: StationConfig, health: Health, stack: ExitStack) -> Sequen
         journals.append(journal)
 
     if config.jsonl is not None:
-        opened(JsonlSink(config.jsonl))
+        opened(JsonlJournal(config.jsonl))
     if config.csv is not None:
         opened(CsvJournal(config.csv))
     if config.sqlite is not None:

@@ -13,10 +13,10 @@ from nut_runtime.cli_options import engine_options, key_option, model_option
 from nut_runtime.errors import InputError
 from nut_runtime.pipeline import Summary
 from nut_runtime.run_screen import print_summary, run_on_screen
-from nut_runtime.sinks.overlays import SavePolicy
 from nut_runtime.station_file.config import (
     CameraConfig,
     PicturesConfig,
+    SavePolicy,
     ServeConfig,
     StationConfig,
     TriggerConfig,

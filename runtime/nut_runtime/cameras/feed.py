@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from nut_runtime.cameras.address import Kind, parse_address
 from nut_runtime.cameras.camera_health import CameraHealth
-from nut_runtime.cameras.claims import Claim, claim
 from nut_runtime.cameras.devices import Opener, open_device
 from nut_runtime.cameras.faults import reason_of
 from nut_runtime.cameras.reading import ReadingThread
 from nut_runtime.cameras.shots import Shot, Shots
 from nut_runtime.cameras.view_limits import view_fault
+from nut_runtime.claims import Claim, claim
 from nut_runtime.errors import InputError, NutError, PictureError, SourceError
 from nut_runtime.health import Health
 from nut_runtime.sources.base import Frame, now

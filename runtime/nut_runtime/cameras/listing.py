@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nut_runtime.cameras.address import parse_address
-from nut_runtime.cameras.claims import claim
 from nut_runtime.cameras.devices import Opener, open_device
 from nut_runtime.cameras.quality import measure
+from nut_runtime.claims import claim
 from nut_runtime.errors import NutError
 from nut_runtime.station_file.config import CameraSettings
 

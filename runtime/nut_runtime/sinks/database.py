@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nut_runtime.errors import OutputError
+from nut_runtime.claims import claim, lock_file_of
+from nut_runtime.errors import InputError, OutputError
 from nut_runtime.health import Health
-from nut_runtime.sinks.claim import Claim, lock_file_of
 
 __all__ = ["Database"]
 
@@ -67,7 +67,10 @@ class Database:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         if not lock_file_of(path).exists():  # with one it has been ours, whatever it looks like now
             self._refuse_other_files()
-        self._claim = Claim(path)
+        try:
+            self._claim = claim(path)
+        except InputError as error:
+            raise OutputError(f"{error}, or choose another file") from error
         try:
             self._open()
         except BaseException:
@@ -119,7 +122,7 @@ class Database:
                 with suppress(sqlite3.Error):  # a full disk: the log stays, and is taken in at the next start
                     self._connection.close()
                 self._connection = None
-            self._claim.close()
+            self._claim.release()
 
     def _usable(self) -> sqlite3.Connection:
         """Return the connection, to a new database where the file was moved or removed from outside."""

@@ -9,10 +9,10 @@ from nut_runtime.errors import OutputError
 from nut_runtime.parts import JudgedPart
 from nut_runtime.sinks.line_file import LineFile
 
-__all__ = ["JsonlSink"]
+__all__ = ["JsonlJournal"]
 
 
-class JsonlSink:
+class JsonlJournal:
     """A `Journal` that writes one record a line; each line is with the operating system before the next part.
 
     An existing file is continued, never overwritten; `LineFile` says how each line of it stays valid JSON.
@@ -29,21 +29,16 @@ class JsonlSink:
         self._file = _StandardOutput() if path == "-" else LineFile(Path(path), begins=b"{")
         self._last: dict[str, Any] = next(filter(None, map(_record, self._file.last_lines())), {})
 
-    # The record by itself is what station.py gives; to be removed with it.
-    def write(self, part: JudgedPart | dict[str, Any]) -> None:
+    def write(self, part: JudgedPart) -> None:
         """Write one part's record; one that is the file's last already is not written again.
 
         Raises:
             OutputError: If the disk is full or the reader of the pipe has gone.
         """
-        self.write_record(part.record if isinstance(part, JudgedPart) else part)
-
-    def write_record(self, record: dict[str, Any]) -> None:
-        """Write one record, as `write` does."""
-        if "id" in record and record["id"] == self._last.get("id"):
+        if part.record["id"] == self._last.get("id"):
             return
-        self._file.append(json.dumps(record, allow_nan=False).encode() + b"\n")
-        self._last = {"id": record.get("id"), "sequence": record.get("sequence")}
+        self._file.append(json.dumps(part.record, allow_nan=False).encode() + b"\n")
+        self._last = {"id": part.record["id"], "sequence": part.record["sequence"]}
 
     def last_sequence(self) -> int:
         """Return the number in the last record; 0 for an empty file and for standard output."""

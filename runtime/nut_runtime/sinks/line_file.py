@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from nut_runtime.claims import try_to_lock
 from nut_runtime.errors import OutputError
-from nut_runtime.sinks.claim import try_to_lock
 
 __all__ = ["LineFile"]
 

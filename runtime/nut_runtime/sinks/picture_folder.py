@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import tempfile
 import threading
 import time
 from collections import deque
@@ -13,7 +14,7 @@ from pathlib import Path
 from nut_runtime.errors import OutputError
 from nut_runtime.verdict import Label
 
-__all__ = ["PictureFolder"]
+__all__ = ["PictureFolder", "usable_folder"]
 
 # As `picture_path` names them; nothing else is ever removed.
 _OURS = re.compile(rf"(\d{{8}}T\d{{6}})-(\d{{6,}})-({'|'.join(Label)})-[A-Za-z0-9._-]{{0,80}}\.png")
@@ -124,3 +125,20 @@ def _remove_if_left(path: Path) -> None:
             path.unlink()
     except OSError:
         pass  # it is only in the way of nobody
+
+
+def usable_folder(folder: Path) -> None:
+    """Make a folder to save to, and try whether it can be written to: now, for the first reject may come at 3 a.m.
+
+    Raises:
+        OutputError: If one of the two fails.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write to the folder {folder}: {error.strerror or error}") from error

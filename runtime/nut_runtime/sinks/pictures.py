@@ -8,10 +8,9 @@ from nut_runtime.atomic import write_bytes
 from nut_runtime.errors import OutputError
 from nut_runtime.parts import JudgedPart
 from nut_runtime.pictures import encode_png
-from nut_runtime.sinks.overlays import SavePolicy, usable_folder
-from nut_runtime.sinks.picture_folder import PictureFolder
+from nut_runtime.sinks.picture_folder import PictureFolder, usable_folder
 from nut_runtime.sinks.picture_grid import draw_views
-from nut_runtime.station_file.config import PicturesConfig
+from nut_runtime.station_file.config import PicturesConfig, SavePolicy
 from nut_runtime.verdict import Label
 
 __all__ = ["PictureSink", "picture_path"]

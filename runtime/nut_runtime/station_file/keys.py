@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nut_runtime.engines import ENGINES
-from nut_runtime.sinks.overlays import SavePolicy
 from nut_runtime.station_file import places, values
-from nut_runtime.station_file.config import Combine, TriggerKind, WhenBusy
+from nut_runtime.station_file.config import Combine, SavePolicy, TriggerKind, WhenBusy
 from nut_runtime.station_file.values import Reader, number, one_of, or_off, whole
 
 __all__ = ["STATION", "TableKind"]

@@ -28,13 +28,12 @@ from typing import Any
 from nut_runtime.health import Health
 from nut_runtime.parts import JudgedPart
 from nut_runtime.sinks.csv_file import CsvJournal
-from nut_runtime.sinks.jsonl import JsonlSink
+from nut_runtime.sinks.jsonl import JsonlJournal
 from nut_runtime.sinks.outbox import Outbox
 from nut_runtime.sinks.outbox_store import StoredRecord
-from nut_runtime.sinks.overlays import SavePolicy
 from nut_runtime.sinks.pictures import PictureSink, picture_path
 from nut_runtime.sinks.sqlite import SqliteJournal
-from nut_runtime.station_file.config import PicturesConfig
+from nut_runtime.station_file.config import PicturesConfig, SavePolicy
 from nut_runtime.verdict import Label
 
 LONGEST_LIFE_S = 0.08
@@ -79,7 +78,7 @@ class PicturesAsJournal:
 
 
 def numbers_in_jsonl(path: Path) -> list[int]:
-    JsonlSink(str(path)).close()  # as the next run does
+    JsonlJournal(str(path)).close()  # as the next run does
     return [json.loads(line)["sequence"] for line in path.read_text().splitlines()]
 
 
@@ -122,7 +121,7 @@ def open_outbox(path: Path) -> Outbox:
 
 Kind = tuple[Callable[[Path], Any], Callable[[Path], list[int]]]
 KINDS: dict[str, Kind] = {
-    "jsonl": (lambda path: JsonlSink(str(path)), numbers_in_jsonl),
+    "jsonl": (lambda path: JsonlJournal(str(path)), numbers_in_jsonl),
     "csv": (CsvJournal, numbers_in_csv),
     "sqlite": (SqliteJournal, numbers_in_sqlite),
     "outbox": (open_outbox, numbers_in_outbox),

@@ -18,12 +18,11 @@ import pytest
 from nut_runtime.errors import OutputError
 from nut_runtime.health import Health
 from nut_runtime.sinks.csv_file import CsvJournal
-from nut_runtime.sinks.jsonl import JsonlSink
+from nut_runtime.sinks.jsonl import JsonlJournal
 from nut_runtime.sinks.outbox import Outbox
-from nut_runtime.sinks.overlays import SavePolicy
 from nut_runtime.sinks.pictures import PictureSink
 from nut_runtime.sinks.sqlite import SqliteJournal
-from nut_runtime.station_file.config import PicturesConfig
+from nut_runtime.station_file.config import PicturesConfig, SavePolicy
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux") or os.geteuid() != 0, reason="only root can mount a small disk to fill"
@@ -85,7 +84,7 @@ class Nobody:
 
 
 KINDS = [
-    pytest.param(lambda path: JsonlSink(str(path)), in_jsonl, id="jsonl"),
+    pytest.param(lambda path: JsonlJournal(str(path)), in_jsonl, id="jsonl"),
     pytest.param(CsvJournal, in_csv, id="csv"),
     pytest.param(SqliteJournal, in_database, id="sqlite"),
     pytest.param(lambda path: Outbox(path, [Nobody()], Health(), flush_s=0.1), in_outbox, id="outbox"),

@@ -10,12 +10,12 @@ import pytest
 
 from nut_runtime.errors import OutputError
 from nut_runtime.sinks.csv_file import COLUMNS, CsvJournal
-from nut_runtime.sinks.jsonl import JsonlSink
+from nut_runtime.sinks.jsonl import JsonlJournal
 from nut_runtime.verdict import Label, Reason
 
 
-def jsonl(path: Path) -> JsonlSink:
-    return JsonlSink(str(path))
+def jsonl(path: Path) -> JsonlJournal:
+    return JsonlJournal(str(path))
 
 
 KINDS = [pytest.param(jsonl, id="jsonl"), pytest.param(CsvJournal, id="csv")]
@@ -179,8 +179,11 @@ def test_no_text_becomes_a_formula_and_each_part_stays_one_line(judged_part, tmp
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     path = tmp_path / "verdicts.jsonl"
     program = (
-        "import os, sys; from nut_runtime.sinks.jsonl import JsonlSink; JsonlSink(sys.argv[1]); os.kill(os.getpid(), 9)"
+        "import os, sys\n"
+        "from nut_runtime.sinks.jsonl import JsonlJournal\n"
+        "JsonlJournal(sys.argv[1])\n"
+        "os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", program, path], check=False)
     assert done.returncode == -9
-    JsonlSink(str(path)).close()
+    JsonlJournal(str(path)).close()

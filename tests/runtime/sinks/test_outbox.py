@@ -289,7 +289,7 @@ def test_numbers_never_come_again_after_all_was_delivered(opened, judged_part):
 
 def test_two_stations_with_one_outbox_are_told_so(opened):
     opened(Receiver())
-    with pytest.raises(OutputError, match="in use by another instance"):
+    with pytest.raises(OutputError, match="in use by process"):
         opened(Receiver())
 
 

@@ -12,10 +12,9 @@ import pytest
 
 from nut_runtime.errors import OutputError
 from nut_runtime.parts import JudgedPart
-from nut_runtime.sinks.overlays import SavePolicy
 from nut_runtime.sinks.picture_grid import draw_views
 from nut_runtime.sinks.pictures import PictureSink, picture_path
-from nut_runtime.station_file.config import PicturesConfig
+from nut_runtime.station_file.config import PicturesConfig, SavePolicy
 from nut_runtime.verdict import Label, Reason
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

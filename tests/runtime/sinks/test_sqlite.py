@@ -115,7 +115,7 @@ def test_a_second_instance_is_told_who_has_the_database(judged_part, tmp_path):
         " SqliteJournal(pathlib.Path(sys.argv[1]))"
     )
     second = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=False)
-    assert f"{path} is in use by another instance (process {os.getpid()})" in second.stderr
+    assert f"{path} is in use by process {os.getpid()}" in second.stderr
     journal.write(judged_part(1))
     journal.close()
     SqliteJournal(path).close()

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import write_picture
-from nut_runtime.sinks import SavePolicy
 from nut_runtime.station_file.config import (
     CameraConfig,
     CameraSettings,
@@ -21,6 +20,7 @@ from nut_runtime.station_file.config import (
     OutboxConfig,
     PicturesConfig,
     PlcConfig,
+    SavePolicy,
     ServeConfig,
     StationConfig,
     TriggerConfig,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from nut_runtime.cameras.claims import claim
+from nut_runtime.claims import claim
 from nut_runtime.errors import InputError
 
 _HOLDER = """
 import sys
 from pathlib import Path
-from nut_runtime.cameras.claims import claim
+from nut_runtime.claims import claim
 held = claim(Path(sys.argv[2]) if sys.argv[1] == "path" else sys.argv[2])
 print("held", flush=True)
 sys.stdin.read()

@@ -15,9 +15,10 @@ from typing import IO, Self
 
 from nut_runtime.errors import InputError
 
-__all__ = ["Claim", "claim"]
+__all__ = ["Claim", "claim", "lock_file_of", "try_to_lock"]
 
 _PID_BYTES = 32
+_LOCKED_BYTE = 1 << 20  # on Windows: far behind the process number, which others must be able to read
 
 
 class Claim:
@@ -37,6 +38,8 @@ class Claim:
         if file is not None:
             with contextlib.suppress(OSError):  # a file system that is gone has no lock either
                 file.truncate(0)
+                # Closing is not enough: a child process that is just being started has the file open for an instant.
+                _unlock(file.fileno())
             file.close()
 
     def __enter__(self) -> Self:
@@ -60,25 +63,27 @@ def claim(thing: Path | str, *, what: str | None = None) -> Claim:
             cannot be made.
     """
     name = str(thing) if what is None else what
-    path = _beside(thing) if isinstance(thing, Path) else _in_runtime_folder(thing)
+    path = lock_file_of(thing) if isinstance(thing, Path) else _in_runtime_folder(thing)
     try:
         # Not inherited by child processes: they would go on holding it.
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
     except OSError as error:
         raise InputError(f"cannot claim {name}: {path}: {error.strerror or error}") from error
-    if not _lock(file):
+    if not try_to_lock(file.fileno()):
         with contextlib.suppress(OSError):
             holder = file.read(_PID_BYTES).decode("ascii", "replace").strip()
             file.close()
             raise InputError(f"{name} is in use by process {holder or 'unknown'}; stop that one first")
         file.close()
         raise InputError(f"{name} is in use by another process; stop that one first")
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n".encode())
+    with contextlib.suppress(OSError):  # a full disk; the number is only for the message
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n".encode())
     return Claim(name, file)
 
 
-def _beside(path: Path) -> Path:
+def lock_file_of(path: Path) -> Path:
+    """Return the file beside `path` that a claim on it locks."""
     path = path.resolve()  # the same file by two names is one thing
     return path.with_name(f".{path.name}.lock")
 
@@ -102,29 +107,30 @@ def _in_runtime_folder(name: str) -> Path:
     return folder / f"{plain}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:16]}.lock"
 
 
-if sys.platform == "win32":
-    import msvcrt
+def try_to_lock(descriptor: int) -> bool:
+    """Take the lock on an open file; False where another holds it.
 
-    _LOCKED_BYTE = 1 << 20  # far behind the process number, which others must be able to read
+    The operating system gives it back when the file is closed, or the process ends in whatever way, so that no lock is
+    ever left over.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
 
-    def _lock(file: IO[bytes]) -> bool:
-        """Lock a file for this process; return whether that was possible."""
-        file.seek(_LOCKED_BYTE)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        finally:
-            file.seek(0)
-        return True
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            import fcntl
 
-else:
-    import fcntl
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
-    def _lock(file: IO[bytes]) -> bool:
-        """Lock a file for this process; return whether that was possible."""
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
+
+def _unlock(descriptor: int) -> None:
+    if sys.platform != "win32":  # there closing gives the lock back, and children inherit nothing
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
