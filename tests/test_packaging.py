@@ -26,7 +26,20 @@ HEAVY = {"torch", "torchvision", "anomalib", "onnx", "matplotlib", "lightning", 
 
 
 # What one module alone imports, late, and an extra installs.
-EXTRAS = {"signature.py": {"cryptography"}}
+EXTRAS = {
+    "signature.py": {"cryptography"},
+    "genicam.py": {"genicam", "harvesters"},
+    "mqtt.py": {"paho"},
+    "mqtt_connection.py": {"paho"},
+    "wire.py": {"pymodbus"},
+    # below serve/
+    "app.py": {"starlette"},
+    "connections.py": {"uvicorn"},
+    "events.py": {"starlette"},
+    "guard.py": {"starlette"},
+    "metrics.py": {"prometheus_client"},
+    "server.py": {"uvicorn"},
+}
 
 
 def imported(path: Path) -> Iterator[str]:

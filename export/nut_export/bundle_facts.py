@@ -59,6 +59,7 @@ _SECTION_OF = {  # the longest key that begins a fact's key decides
     "provenance.dataset_fingerprint": "data",
     "provenance.proof_fingerprint": "data",
     "provenance.calibration": "calibration",
+    "calibration": "calibration",
     "provenance.evaluation": "evaluation",
     "provenance.versions": "versions",
     "parity": "parity",
@@ -87,6 +88,9 @@ _LABELS = {
     "provenance.calibration.held_out": "held-out pictures",
     "provenance.calibration.smallest_rate": "smallest rate they can speak for",
     "provenance.calibration.is_supported": "rate is supported by them",
+    "calibration.brightness": "brightness of good pictures",
+    "calibration.sharpness": "sharpness of good pictures",
+    "calibration.raw_score": "scores of good pictures",
     "golden.frames": "golden frames",
     "signature": "signed by",
 }
@@ -132,6 +136,8 @@ def bundle_facts(bundle: Bundle) -> dict[str, Fact]:
     }
     for figures in data["parity"].values():
         figures.pop("engine", None)
+    if manifest.calibration is not None:
+        data["calibration"] = {name: _sample(sample) for name, sample in data["calibration"].items()}
     leaves = dict(_leaves(data, ""))
     leaves["signature"] = _signer(bundle)
     return {key: _fact(key, value) for key, value in leaves.items() if not _begins(key, _LEFT_OUT)}
@@ -169,6 +175,14 @@ def _label(key: str, start: str) -> str:
 
 def _begins(key: str, starts: tuple[str, ...]) -> bool:
     return any(key == start or key.startswith(f"{start}.") for start in starts)
+
+
+def _sample(sample: Mapping[str, Any]) -> str:
+    """Return a figure of many pictures in a line, with a digest of all of it."""
+    values = sample["values"]
+    digest = hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]
+    spread = f"{values[0]:.6g} to {values[-1]:.6g}, " if values else ""
+    return f"{spread}{sample['count']} pictures, digest {digest}"
 
 
 def _golden(manifest: Manifest) -> str:

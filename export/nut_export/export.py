@@ -27,6 +27,7 @@ from nut_export.proof import all_judges, judge_with_anomalib, prove
 from nut_export.proof_pictures import find_pictures
 from nut_export.quantise import MOST_PICTURES
 from nut_export.signing import SigningKey, sign_manifest
+from nut_export.view_calibration import calibrate_views
 from nut_export.writers import ONNX_FILE, OPENVINO_FILE, model_info, write_model
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, file_entry, open_bundle
@@ -203,6 +204,9 @@ def export_bundle(
             draft,
             tolerances=selftest_tolerances(bundle, model, list(engines.values())),
             parity={name: parity.summary() for name, parity in parities.items()},
+            calibration=calibrate_views(
+                run, dataset, next(engines[name] for name in ENGINES if name in engines), config.frame_px, progress
+            ),
             files={
                 path.relative_to(folder).as_posix(): file_entry(path)
                 for path in sorted(folder.rglob("*"))

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import MAX_PIXELS, MIN_SIDE_PX, read_picture, write_picture
 
-__all__ = ["at_frame_size", "check_frame_size", "input_text", "parse_frame_size"]
+__all__ = ["at_frame_size", "bring_to", "check_frame_size", "input_text", "parse_frame_size"]
 
 
 def parse_frame_size(text: str) -> tuple[int, int]:
@@ -50,6 +51,21 @@ def check_frame_size(frame_px: tuple[int, int]) -> None:
         raise InputError(f"frame size {width}x{height}, expected at most {MAX_PIXELS // 1_000_000} megapixels")
 
 
+def bring_to(picture: NDArray[np.uint8], frame_px: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a picture at a frame's size, stretched; one of that size already as it is.
+
+    Args:
+        picture: uint8 BGR `[H, W, 3]`.
+        frame_px: Height and width in pixels.
+    """
+    height, width = frame_px
+    if picture.shape[:2] == frame_px:
+        return picture
+    is_smaller = picture.shape[0] >= height and picture.shape[1] >= width
+    way = cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=way), np.uint8)
+
+
 def input_text(frame_px: tuple[int, int] | None) -> str:
     """Return what a model says of its input, in words."""
     if frame_px is None:
@@ -77,7 +93,6 @@ def at_frame_size(paths: Sequence[Path], frame_px: tuple[int, int] | None) -> It
     if frame_px is None:
         yield {path: path for path in paths}
         return
-    height, width = frame_px
     with tempfile.TemporaryDirectory(prefix="nut-frames-") as folder:
         sources: dict[Path, Path] = {}
         for number, path in enumerate(dict.fromkeys(paths)):
@@ -85,9 +100,7 @@ def at_frame_size(paths: Sequence[Path], frame_px: tuple[int, int] | None) -> It
             if picture.shape[:2] == frame_px:
                 sources[path] = path
                 continue
-            is_smaller = picture.shape[0] >= height and picture.shape[1] >= width
-            way = cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR
             written = Path(folder) / f"{number:05}.png"
-            write_picture(written, np.asarray(cv2.resize(picture, (width, height), interpolation=way), np.uint8))
+            write_picture(written, bring_to(picture, frame_px))
             sources[written] = path
         yield sources

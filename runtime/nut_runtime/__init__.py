@@ -8,7 +8,8 @@ What is where:
 - `inspector`: the front door; `verdict`: what it says; `regions`: boxes of what is defective
 - `bundle`, `manifest`, `contract`: what a bundle is, checked before use; `signature`: who vouches for it
 - `engines`: OpenVINO and ONNX Runtime behind one interface; `selftest`: the golden frames on this device
-- `sources`, `sinks`: pictures, videos and cameras in; records and overlays out; `station`: all put together
+- `sources`, `cameras`, `triggers`: what comes in; `sinks`, `plc`, `serve`: what goes out; `pipeline`: between them;
+  `station_file`, `build_station`: all put together
 - `scoring`, `pictures`, `errors`, `atomic`: what training, export and the edge share
 """
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from nut_runtime.errors import BundleError, InputError
 from nut_runtime.scoring import OperatingPoint
+from nut_runtime.view_calibration import ViewCalibration
 
 __all__ = ["MANIFEST", "SCHEMA", "Cascade", "FileEntry", "GoldenFrame", "Manifest"]
 
@@ -93,6 +94,7 @@ class Manifest:
         provenance: Where the model came from: run, data set fingerprint, backbone, bank, package versions.
         cascade: The fast model in front, where the precision is `cascade`.
         frame_px: Height and width of the only frames the model files take; None where they take any.
+        calibration: What the views of good parts were like; None in bundles from before it was stored.
     """
 
     bundle_id: str
@@ -111,6 +113,7 @@ class Manifest:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     cascade: Cascade | None = None
     frame_px: tuple[int, int] | None = None
+    calibration: ViewCalibration | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types, the schema number first."""
@@ -144,6 +147,7 @@ class Manifest:
             "provenance": dict(self.provenance),
             "cascade": None if self.cascade is None else self.cascade.to_json(),
             **({} if self.frame_px is None else {"frame_px": list(self.frame_px)}),
+            **({} if self.calibration is None else {"calibration": self.calibration.to_json()}),
         }
 
     @classmethod
@@ -205,6 +209,7 @@ class Manifest:
             provenance=dict(data["provenance"]),
             cascade=_cascade(data.get("cascade")),
             frame_px=_frame_px(data.get("frame_px")),
+            calibration=None if data.get("calibration") is None else ViewCalibration.from_json(data["calibration"]),
         )
 
 

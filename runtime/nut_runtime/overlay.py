@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["draw_heat", "draw_verdict"]
+from nut_runtime.verdict import Label
+
+__all__ = ["draw_heat", "draw_strip", "draw_verdict"]
 
 _SMALLEST_SIDE_PX = 256  # smaller frames are enlarged, so that the strip's text can be read
 _LARGEST_ENLARGED_PX = 2048  # but not beyond this, or a long thin frame would take the whole memory
@@ -13,7 +15,12 @@ _TALLEST_STRIP_PX = 120
 _HEAT_FROM, _HEAT_TO = 0.42, 0.75
 _STRONGEST_HEAT = 0.65  # opacity of full heat
 _OUTLINE_BGR = (255, 255, 255)
-_REJECT_BGR, _ACCEPT_BGR = (40, 40, 200), (70, 130, 40)
+_STRIP_BGR = {
+    Label.GOOD: (70, 130, 40),
+    Label.DEFECT: (40, 40, 200),
+    Label.REVIEW: (0, 120, 200),
+    Label.NO_VERDICT: (90, 90, 90),
+}
 
 
 def draw_heat(
@@ -55,6 +62,7 @@ def draw_verdict(
     is_defective: bool,
     pred_score: float,
     name: str = "",
+    label: Label | None = None,
 ) -> NDArray[np.uint8]:
     """Draw the heat map with a strip below that says verdict, score and name.
 
@@ -65,19 +73,36 @@ def draw_verdict(
         is_defective: The verdict.
         pred_score: Normalised score.
         name: What the frame is called; cut where it does not fit.
+        label: What the strip says, where that is more than defective or not.
 
     Returns:
         A new picture, uint8 BGR, as `draw_heat`'s with a strip added below.
     """
+    heat = draw_heat(frame, anomaly_map, pred_mask if is_defective else None)
+    said = label if label is not None else Label.DEFECT if is_defective else Label.GOOD
+    word = "DEFECT" if said is Label.DEFECT else str(said)
+    return draw_strip(heat, f"{word} {pred_score:.3f}", name=name, label=said)
+
+
+def draw_strip(picture: NDArray[np.uint8], text: str, *, name: str, label: Label) -> NDArray[np.uint8]:
+    """Add a strip below a picture, in the colour of a verdict.
+
+    Args:
+        picture: uint8 `[H, W, 3]`, BGR.
+        text: What it says.
+        name: What the frame is called; cut where it does not fit.
+        label: The verdict.
+
+    Returns:
+        A new picture, uint8 BGR, of the same width.
+    """
     import cv2
 
-    heat = draw_heat(frame, anomaly_map, pred_mask if is_defective else None)
-    width = heat.shape[1]
+    width = picture.shape[1]
     strip_height = min(max(28, width // 16), _TALLEST_STRIP_PX)
-    strip = np.full((strip_height, width, 3), _REJECT_BGR if is_defective else _ACCEPT_BGR, np.uint8)
+    strip = np.full((strip_height, width, 3), _STRIP_BGR[label], np.uint8)
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, strip_height / 50
     thickness = max(1, strip_height // 24)
-    text = f"{'DEFECT' if is_defective else 'good'} {pred_score:.3f}"
     baseline = strip_height * 2 // 3
     cv2.putText(strip, text, (8, baseline), font, scale, (255, 255, 255), thickness, cv2.LINE_AA)
     used = cv2.getTextSize(text, font, scale, thickness)[0][0] + 24
@@ -86,4 +111,4 @@ def draw_verdict(
     while shown and used + cv2.getTextSize(shown, font, small, 1)[0][0] > width - 8:
         shown = shown[1:]
     cv2.putText(strip, shown, (used, baseline), font, small, (235, 235, 235), 1, cv2.LINE_AA)
-    return np.vstack([heat, strip])
+    return np.vstack([picture, strip])

@@ -26,8 +26,8 @@ def part_record(
 ) -> dict[str, Any]:
     """Return a part's record, schema 2 (docs/runtime.md).
 
-    Scores, boxes and times are those of the view that decides: the one with the highest score, or without a verdict the
-    first one that has none. A part with several views has all of them under `views`.
+    Scores, boxes and times are those of one view: the one with the highest score, or of a part without a verdict the
+    first view that has none. A part with several views has all of them under `views`.
 
     Args:
         part: The part.
@@ -40,7 +40,7 @@ def part_record(
         milliseconds: From the trigger, or the capture, to the verdict.
         picture: Where its picture is saved to, if one is.
     """
-    shown = _deciding(views)
+    shown = _deciding(views, label)
     record: dict[str, Any] = {
         "schema": RECORD_SCHEMA,
         "id": f"{run}-{part.sequence}",
@@ -74,19 +74,22 @@ def part_record(
     return record
 
 
-def _deciding(views: Sequence[View]) -> View:
-    """Return the view that the part's record shows: the first without a verdict, else the most suspect one."""
-    scores = [float("inf") if view.verdict is None else view.verdict.pred_score for view in views]
-    return views[scores.index(max(scores))]
+def _deciding(views: Sequence[View], label: Label) -> View:
+    """Return the view that the part's record shows: of those that decided the verdict, the most suspect one."""
+    judged = [view for view in views if view.verdict is not None]
+    if label is Label.NO_VERDICT or not judged:
+        return next((view for view in views if view.label is Label.NO_VERDICT), views[0])
+    return max(judged, key=lambda view: 0.0 if view.verdict is None else view.verdict.pred_score)
 
 
 def _scores(view: View) -> dict[str, Any]:
     if view.verdict is None:
-        return {"pred_score": None, "raw_score": None, "rejudged": False, "boxes": []}
+        return {"pred_score": None, "raw_score": None, "rejudged": False, "masked": False, "boxes": []}
     return {
         "pred_score": round(view.verdict.pred_score, 6),
         "raw_score": round(view.verdict.raw_score, 6),
         "rejudged": view.verdict.is_rejudged,
+        "masked": view.verdict.is_masked,
         "boxes": [box.to_json() for box in view.verdict.boxes],
     }
 

@@ -11,32 +11,31 @@ import click
 
 from nut_runtime.cli_errors import say
 from nut_runtime.inspector import Inspector
-from nut_runtime.sinks import JsonlSink, OverlaySink
-from nut_runtime.sources import Frame, Source
-from nut_runtime.station import Summary, run_station
-from nut_runtime.verdict import Verdict
+from nut_runtime.parts import JudgedPart
+from nut_runtime.pipeline import Pipeline, Summary
+from nut_runtime.verdict import Label
 
 __all__ = ["print_summary", "run_on_screen"]
 
+_WORDS: dict[Label, tuple[str, dict[str, Any]]] = {
+    Label.GOOD: ("good  ", {"fg": "green"}),
+    Label.DEFECT: ("DEFECT", {"fg": "red", "bold": True}),
+    Label.REVIEW: ("review", {"fg": "yellow"}),
+}
 
-def run_on_screen(
-    source: Source,
-    inspector: Inspector,
-    records: JsonlSink | None,
-    overlays: OverlaySink | None,
-    *,
-    limit: int | None,
-    streams: int,
-    quiet: bool,
-    shows_verdicts: bool,
-) -> Summary:
-    """Run the station with a bar on a terminal, and a line a part where nothing else tells the verdicts."""
-    is_listed = shows_verdicts and records is None and not quiet
-    count = source.count if limit is None else min(limit, source.count or limit)
-    bar_is_shown = sys.stderr.isatty() and not quiet and not is_listed
+
+def run_on_screen(pipeline: Pipeline, *, count: int | None, is_listed: bool, has_bar: bool) -> Summary:
+    """Run with a line a part, or with a bar on a terminal.
+
+    Args:
+        pipeline: What to run.
+        count: Parts that will come; None where nobody knows.
+        is_listed: Whether each verdict is a line on standard output.
+        has_bar: Whether a bar may be shown on standard error, where that is a terminal.
+    """
     with ExitStack() as stack:
         bar = None
-        if bar_is_shown:
+        if has_bar and not is_listed and sys.stderr.isatty():
             # A camera has no length: endless, so that the bar moves to and fro instead of showing "2/0".
             endless: Iterator[Any] | None = itertools.count() if count is None else None
             bar = stack.enter_context(
@@ -50,34 +49,19 @@ def run_on_screen(
                 )
             )
 
-        def on_part(frame: Frame, verdict: Verdict) -> None:
-            if is_listed:
-                word = (
-                    click.style("DEFECT", fg="red", bold=True)
-                    if verdict.is_defective
-                    else click.style("good  ", fg="green")
-                )
-                say(f"{word} {verdict.pred_score:.3f}  {frame.source}")
+        def on_part(part: JudgedPart) -> None:
+            if is_listed and part.label in _WORDS:
+                word, style = _WORDS[part.label]
+                say(f"{click.style(word, **style)} {part.record['pred_score']:.3f}  {part.record['source']}")
             if bar is not None:
-                bar.update(1, frame)
+                bar.update(1, part)
 
         def on_failure(message: str) -> None:
             if bar is not None:
                 click.echo("\r\x1b[K", err=True, nl=False)  # the message takes the bar's line, the bar the next
             click.echo(f"error: {message}", err=True)
-            if bar is not None:
-                bar.update(1)
 
-        return run_station(
-            source,
-            inspector,
-            records=records,
-            overlays=overlays,
-            limit=limit,
-            streams=streams,
-            on_part=on_part,
-            on_failure=on_failure,
-        )
+        return pipeline.run(on_part=on_part, on_failure=on_failure)
 
 
 def _rate() -> Callable[[Any], str]:
@@ -85,9 +69,9 @@ def _rate() -> Callable[[Any], str]:
     started = time.perf_counter()
     shown = 0
 
-    def text(frame: Any) -> str:
+    def text(part: Any) -> str:
         nonlocal shown
-        shown += frame is not None
+        shown += part is not None
         return f"{shown / max(time.perf_counter() - started, 1e-9):.1f} parts/s"
 
     return text
@@ -98,6 +82,8 @@ def print_summary(summary: Summary, inspector: Inspector) -> None:
     stopped = "stopped: " if summary.is_stopped else ""
     rate = summary.parts / summary.seconds if summary.seconds else 0.0
     line = f"{stopped}{summary.parts} parts, {summary.rejects} rejects"
+    if summary.reviews:
+        line += f", {summary.reviews} to review"
     if summary.failed:
         line += f", {summary.failed} failures"
     if inspector.bundle.manifest.cascade is not None:

@@ -57,6 +57,7 @@ class Verdict:
         boxes: Defective regions in pixels of the frame, the worst first; empty for a good part.
         bundle_id: The model that said it.
         milliseconds: How long each stage took, by name.
+        is_masked: Whether its peak lay in an ignored area, so that the rest of the map decided.
         is_rejudged: Whether the fast model of a cascade was too close to the threshold, and the exact one decided.
     """
 
@@ -69,6 +70,7 @@ class Verdict:
     bundle_id: str
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     is_rejudged: bool = False
+    is_masked: bool = False
 
     @property
     def is_defective(self) -> bool:

@@ -168,6 +168,7 @@ def test_every_fact_of_the_manifest_is_compared(bundle_folder):
         tolerances={},
         parity={},
         provenance={},
+        calibration=None,
     )
     found = diff_bundles(bundle, replace(bundle, manifest=other))
     left = {fact.section for fact in found.same}

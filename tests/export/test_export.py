@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +14,7 @@ from nut_export.export import ExportConfig, export_bundle
 from nut_runtime.bundle import open_bundle
 from nut_runtime.cli import main as runtime
 from nut_runtime.errors import InputError, OutputError, ParityError
+from nut_runtime.pictures import read_picture
 from nut_train.run import RECORD, open_run
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -54,6 +56,19 @@ def test_the_manifest_states_the_runs_operating_point_and_data(bundle, run, nuts
     assert manifest.provenance["proof_fingerprint"] == manifest.provenance["dataset_fingerprint"]
     assert manifest.provenance["calibration"]["held_out"] == 5
     assert manifest.name == "nuts"
+
+
+def test_the_manifest_says_what_good_views_were_like(bundle, run, nuts):
+    calibration = bundle.manifest.calibration
+    held_out = [item["raw_score"] for item in run.record["held_out_scores"]]
+    assert calibration.brightness.count == calibration.sharpness.count == 12
+    assert calibration.raw_score.count == len(held_out) == 5
+    # the exported model's scores of what anomalib held out; DESIGN.md's fp32 tolerance on a range of 2 x threshold
+    assert np.allclose(
+        calibration.raw_score.values, sorted(held_out), atol=2e-3 * bundle.manifest.point.image.threshold
+    )
+    levels = sorted(float(read_picture(path).mean()) for path in (nuts / "train" / "good").iterdir())
+    assert np.allclose(calibration.brightness.values, levels, atol=10)  # the mean of the channels is not quite the grey
 
 
 def test_the_proof_covers_test_and_held_out_pictures_in_both_engines(bundle, bundle_folder):

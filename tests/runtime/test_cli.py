@@ -7,26 +7,36 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from nut_runtime import __version__, cli
+from nut_runtime import __version__
 from nut_runtime.atomic import write_json
 from nut_runtime.bundle import open_bundle
 from nut_runtime.cli import main
-from nut_runtime.errors import PictureError
 from nut_runtime.pictures import read_picture, write_picture
-from nut_runtime.sources import Frame
-from nut_runtime.sources.base import now
 
-COMMANDS = [[], ["run"], ["info"], ["doctor"]]
+COMMANDS = [
+    [],
+    ["run"],
+    ["info"],
+    ["doctor"],
+    ["cameras"],
+    ["capture"],
+    ["config", "check"],
+    ["config", "example"],
+    ["service", "install"],
+    ["service", "uninstall"],
+    ["service", "status"],
+]
 
 
 @pytest.fixture
@@ -114,7 +124,7 @@ def test_fail_on_defect_ends_with_3_only_if_there_is_one(run, good, bad):
 def test_a_file_that_cannot_be_judged_ends_with_1_and_the_others_are_judged(run, good, text):
     result = run(good, text, good, "--output", "-")
     assert result.exit_code == 1
-    assert [record["label"] for record in records(result.stdout)] == ["good", None, "good"]
+    assert [record["label"] for record in records(result.stdout)] == ["good", "no-verdict", "good"]
     assert f"error: {text} is not a picture" in result.stderr
     assert "2 parts, 0 rejects, 1 failures" in result.stderr
 
@@ -184,7 +194,9 @@ def test_the_engine_can_be_chosen(run, good, engine):
         pytest.param(["empty"], r"empty holds no pictures", id="empty-folder"),
         pytest.param(["notes.txt"], r"neither a picture nor a video; known endings are", id="ending"),
         pytest.param(["broken.mp4"], "cannot be opened as a video", id="video"),
-        pytest.param(["--camera", "97"], "camera 97 does not open", id="camera"),
+        pytest.param(["--camera", "x"], "camera x: expected a number, /dev/video0, rtsp://", id="camera"),
+        pytest.param(["--camera", "0", "--serve", "page"], "--serve page: expected a port such as 8080", id="serve"),
+        pytest.param(["--config", "none.toml"], "cannot read the station file none.toml", id="config"),
         pytest.param(["a.png", "--threads", "0"], "0 threads, expected at least 1", id="threads"),
         pytest.param(["a.png", "--output", "empty"], "cannot write empty: Is a directory", id="output"),
         pytest.param(["a.png", "--save-dir", "notes.txt"], "cannot make the folder notes.txt", id="save-dir"),
@@ -209,8 +221,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, good, tmp_path, monkeypatch,
         pytest.param([], id="nothing"),
         pytest.param(["run"], id="run-without-files"),
         pytest.param(["--camera", "0", "a.png"], id="both"),
-        pytest.param(["--camera", "x"], id="camera-no-number"),
-        pytest.param(["a.png", "--camera", "-1"], id="camera-negative"),
+        pytest.param(["a.png", "--trigger", "stdin"], id="trigger-without-camera"),
+        pytest.param(["--camera", "0", "--trigger", "http"], id="trigger-without-page"),
+        pytest.param(["--camera", "0", "--trigger", "stdin", "--every-ms", "5"], id="two-triggers"),
+        pytest.param(["--config", "station.toml", "--output", "a.jsonl"], id="config-and-output"),
         pytest.param(["a.png", "--limit", "0"], id="limit"),
         pytest.param(["a.png", "--engine", "tensorrt"], id="engine"),
         pytest.param(["a.png", "--save", "some"], id="save"),
@@ -237,8 +251,10 @@ def test_the_examples_name_options_that_exist(run):
         assert examples
         for example in examples:
             words = example.partition("|")[0].split()[1:]
-            name = words[0] if words[0] in main.commands else "run"
-            known = {option for parameter in main.commands[name].params for option in parameter.opts}
+            found = main.commands[words[0] if words[0] in main.commands else "run"]
+            if isinstance(found, click.Group):
+                found = found.commands[words[1]]
+            known = {option for parameter in found.params for option in parameter.opts}
             assert {word for word in words if word.startswith("-") and word != "-"} <= known, example
 
 
@@ -361,24 +377,52 @@ def test_a_full_disk_behind_standard_output_is_one_line(bundle_folder, good, arg
     assert (process.returncode, err) == (2, "error: cannot write to standard output: No space left on device\n")
 
 
-def test_an_endless_source_shows_a_bar_without_a_length(run, good, monkeypatch, tmp_path):
+def test_an_endless_source_shows_a_bar_without_a_length(run, good, text, monkeypatch, tmp_path):
     """A camera's bar must not read "2/0", nor an error stand in the bar's own line."""
-
-    class Camera:
-        count = None
-
-        def __init__(self, _: int) -> None:
-            self.close = lambda: None
-
-        def __iter__(self) -> Iterator[Frame]:
-            for number in range(4):
-                picture, error = (read_picture(good), None) if number != 1 else (None, PictureError("lost"))
-                yield Frame(source="c", name="c", timestamp=now(), capture_ms=0, picture=picture, error=error)
-
-    monkeypatch.setattr(cli, "CameraSource", Camera)
+    watched = tmp_path / "in"
+    watched.mkdir()
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
-    result = run("--camera", "0", "--output", str(tmp_path / "a.jsonl"), is_terminal=True)
+
+    def drop() -> None:
+        for name, source in (("a.png", good), ("b.png", text), ("c.png", good)):
+            shutil.copy(source, watched / name)
+
+    threading.Timer(0.5, drop).start()
+    result = run("--watch", str(watched), "--limit", "3", "--output", str(tmp_path / "a.jsonl"), is_terminal=True)
     assert result.exit_code == 1
     assert "judging" in result.stderr
     assert "/0 " not in result.stderr
-    assert "\r\x1b[Kerror: lost\n" in result.stderr
+    assert re.search(r"\r\x1b\[Kerror: [^\n]*b.png[^\n]*\n", result.stderr)
+
+
+def test_a_camera_is_judged_until_the_limit_and_one_that_is_not_there_is_waited_for(run, good, tmp_path):
+    result = run("--camera", good, "--limit", "2", "--output", "-")
+    assert result.exit_code == 0
+    assert [record["source"] for record in records(result.stdout)] == [good, good]
+    result = run("--camera", "http://127.0.0.1:9/", "--limit", "1", "--output", str(tmp_path / "a.jsonl"))
+    assert result.exit_code == 1
+    (record,) = records((tmp_path / "a.jsonl").read_text())
+    assert (record["label"], record["reason"]) == ("no-verdict", "no-frame")
+    assert "connection refused" in record["error"]
+
+
+def test_lines_on_standard_input_trigger_parts_by_name(bundle_folder, good, tmp_path):
+    output = tmp_path / "a.jsonl"
+    process = start(
+        bundle_folder, "--camera", good, "--trigger", "stdin", "--output", str(output), stdin=subprocess.PIPE
+    )
+    _, err = process.communicate("left\nright\n", timeout=60)
+    assert process.returncode == 0, err
+    assert [record["trigger"] for record in records(output.read_text())] == ["left", "right"]
+
+
+def test_sigterm_drains_a_station_and_ends_with_0(bundle_folder, good, tmp_path):
+    output = tmp_path / "a.jsonl"
+    process = start(bundle_folder, "--camera", good, "--output", str(output))
+    deadline = time.monotonic() + 60
+    while not (output.exists() and output.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    assert records(output.read_text())

@@ -75,6 +75,26 @@ except (BundleError, InputError):
     assert brought - {"_cffi_backend", "_openssl"} == ALLOWED | {"cryptography"}
 
 
+def test_the_page_without_its_extra_is_refused_in_one_line():
+    program = """
+import sys
+sys.modules["starlette"] = None  # as where it is not installed
+from nut_runtime.errors import InputError
+from nut_runtime.health import Health
+from nut_runtime.serve.live_state import LiveState
+from nut_runtime.serve.server import PageServer
+from nut_runtime.station_file.config import ServeConfig
+try:
+    PageServer(ServeConfig(port=0), LiveState(), Health(), facts=dict)
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    (line,) = done.stdout.splitlines()
+    assert 'pip install "nut-runtime[serve]"' in line
+    assert "starlette" in line
+
+
 def test_every_public_name_is_there():
     import nut_runtime
 

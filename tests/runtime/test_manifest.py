@@ -10,6 +10,7 @@ import pytest
 from nut_runtime.errors import BundleError
 from nut_runtime.manifest import SCHEMA, Cascade, FileEntry, GoldenFrame, Manifest
 from nut_runtime.scoring import OperatingPoint, Scale
+from nut_runtime.view_calibration import Sample, ViewCalibration
 
 DIGEST = "0123456789abcdef" * 4
 MANIFEST = Manifest(
@@ -64,7 +65,15 @@ def cascade() -> dict[str, Any]:
     return copy.deepcopy(CASCADE.to_json())
 
 
-@pytest.mark.parametrize("manifest", [MANIFEST, CASCADE], ids=["fp32", "cascade"])
+CALIBRATED = replace(
+    MANIFEST,
+    calibration=ViewCalibration(
+        brightness=Sample.of([90.5, 100.25]), sharpness=Sample.of([0.01, 0.02]), raw_score=Sample.of([])
+    ),
+)
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, CASCADE, CALIBRATED], ids=["fp32", "cascade", "calibrated"])
 def test_what_is_written_is_read_back(manifest):
     assert Manifest.parse(json.dumps(manifest.to_json())) == manifest
 
@@ -72,6 +81,27 @@ def test_what_is_written_is_read_back(manifest):
 def test_a_manifest_from_before_there_were_cascades_has_none(data):
     del data["cascade"]
     assert Manifest.parse(json.dumps(data)) == MANIFEST
+
+
+def test_a_manifest_from_before_views_were_calibrated_has_none(data):
+    assert "calibration" not in data
+    assert Manifest.parse(json.dumps(data)).calibration is None
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        pytest.param({}, id="empty"),
+        pytest.param([], id="list"),
+        pytest.param(
+            {name: {"count": 1, "values": [2.0, 1.0]} for name in ("brightness", "sharpness", "raw_score")}, id="values"
+        ),
+    ],
+)
+def test_a_calibration_that_is_none_is_refused(data, calibration):
+    data["calibration"] = calibration
+    with pytest.raises(BundleError, match="incomplete"):
+        Manifest.parse(json.dumps(data))
 
 
 def test_a_cascade_may_leave_an_engine_to_the_exact_model(cascade):

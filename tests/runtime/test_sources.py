@@ -9,7 +9,7 @@ import pytest
 
 from nut_runtime.errors import InputError, PictureError, SourceError
 from nut_runtime.pictures import write_picture
-from nut_runtime.sources import CameraSource, Frame, PictureSource, VideoSource, open_files
+from nut_runtime.sources import Frame, PictureSource, VideoSource, open_files
 
 FRAMES = 12
 
@@ -152,39 +152,3 @@ def test_what_is_no_video_is_refused_without_chatter(tmp_path, capfd, ending, co
     with pytest.raises(SourceError, match="cannot be opened as a video"):
         open_files([path])
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_camera_that_is_not_there_says_what_to_check(capfd):
-    with pytest.raises(SourceError, match="camera 97 does not open; check that it is connected"):
-        CameraSource(97)
-    assert capfd.readouterr() == ("", "")
-
-
-class FakeCapture:
-    """A camera that delivers three frames and then is unplugged."""
-
-    def __init__(self, _: int) -> None:
-        self.left = 3
-        self.is_released = False
-
-    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
-        return True
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        self.left -= 1
-        return (True, picture(self.left)) if self.left >= 0 else (False, None)
-
-    def release(self) -> None:
-        self.is_released = True
-
-
-def test_a_camera_that_drops_out_raises_after_its_frames(monkeypatch):
-    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
-    source = CameraSource(0)
-    frames = iter(source)
-    three = [next(frames) for _ in range(3)]
-    with pytest.raises(SourceError, match="camera 0 stopped delivering after frame 3"):
-        next(frames)
-    assert {(frame.source, frame.name) for frame in three} == {("camera 0", "camera0")}
-    source.close()
-    assert source._camera.is_released

@@ -59,6 +59,9 @@ class OpenVinoEngine:
             # of the old one, so each model gets a folder of its own, named after its content.
             self._config["CACHE_DIR"] = str(cache / bundle.model_digest(self.name, is_fast=is_fast))
         self._core = openvino.Core()
+        # Weights that are mapped from the file change with it: a bundle copied over another one in place would have
+        # defects pass as good, or end the process (SIGBUS), under a model that was verified long ago.
+        self._core.set_property({"ENABLE_MMAP": False})
         self._compiled: Any = None
         self._streams = streams
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()  # requests that nobody uses at the moment

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from nut_runtime.errors import EngineError, PictureError
+from nut_runtime.errors import EngineError, InputError, PictureError
 from nut_runtime.health import Health
 from nut_runtime.inspector import Inspector
 from nut_runtime.parts import View
+from nut_runtime.review import label_with_review
 from nut_runtime.sources.base import Frame
 from nut_runtime.verdict import Label, Reason, Verdict
 
@@ -23,6 +24,7 @@ class Judge:
         model: Gives the inspector to judge with; asked for each frame, so that it can be exchanged between two.
         review_from: Normalised score from which a part that is not defective is for review.
         masks: By camera, what to leave out of a verdict: a function of the verdict and its frame.
+        saw: Told the height and width of each frame, so that a model that replaces this one is ready for them.
         health: Told when the engine fails.
     """
 
@@ -30,12 +32,13 @@ class Judge:
         self,
         model: Callable[[], Inspector],
         *,
+        saw: Callable[[int, int], None] = lambda _height, _width: None,
         review_from: float | None = None,
         masks: Mapping[str, Callable[[Verdict, Frame], Verdict]] | None = None,
         health: Health | None = None,
     ) -> None:
         self._model, self._review_from, self._masks = model, review_from, dict(masks or {})
-        self._health = health or Health()
+        self._saw, self._health = saw, health or Health()
         self._warming = threading.Lock()
         self._warmed: Inspector | None = None
 
@@ -47,17 +50,18 @@ class Judge:
         wait_ms = max(0.0, (time.monotonic() - frame.taken_at) * 1e3)
         if frame.picture is None or frame.reason is not None:
             return _unjudged(frame, frame.reason or Reason.BROKEN, str(frame.error or frame.reason), wait_ms)
+        self._saw(frame.picture.shape[0], frame.picture.shape[1])
         try:
             verdict = inspector.inspect(frame.picture)
             if frame.camera in self._masks:
                 verdict = self._masks[frame.camera](verdict, frame)
-        except PictureError as error:
+        except InputError as error:  # a picture or a mask of the wrong size
             return _unjudged(frame, Reason.BROKEN, str(error), wait_ms)
         except EngineError as error:
             self._health.report("model", is_well=False, message=str(error))
             return _unjudged(frame, Reason.FAILED, str(error), wait_ms)
-        if self._review_from is not None and not verdict.is_defective and verdict.pred_score >= self._review_from:
-            verdict = replace(verdict, label=Label.REVIEW)
+        label = label_with_review(verdict.pred_score, is_defective=verdict.is_defective, review_from=self._review_from)
+        verdict = replace(verdict, label=label)
         return View(frame=frame, label=verdict.label, verdict=verdict, wait_ms=wait_ms)
 
     def _warm_up(self, inspector: Inspector, frame: Frame) -> None:

@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from nut_runtime.sinks.overlays import SavePolicy
-
 __all__ = [
     "CameraConfig",
     "CameraSettings",
@@ -14,6 +12,7 @@ __all__ = [
     "OutboxConfig",
     "PicturesConfig",
     "PlcConfig",
+    "SavePolicy",
     "ServeConfig",
     "StationConfig",
     "TriggerConfig",
@@ -22,6 +21,15 @@ __all__ = [
     "WebhookConfig",
     "WhenBusy",
 ]
+
+
+class SavePolicy(StrEnum):
+    """Which parts' pictures are saved."""
+
+    ALL = "all"
+    DEFECTS = "defects"
+    """Those of defective parts, and of parts that a person should look at."""
+    NONE = "none"
 
 
 class WhenBusy(StrEnum):

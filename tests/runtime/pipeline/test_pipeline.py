@@ -36,6 +36,7 @@ RECORD_KEYS = [
     "pred_score",
     "raw_score",
     "rejudged",
+    "masked",
     "boxes",
     "ms",
     "picture",

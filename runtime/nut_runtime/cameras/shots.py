@@ -1,0 +1,90 @@
+"""The last few frames of a camera, and which of them one who asks is given."""
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Shot", "Shots"]
+
+_KEPT = 4
+_TICK_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shot:
+    """A frame of a camera.
+
+    Attributes:
+        number: From 1, with those counted that were passed over.
+        taken_at: In seconds of `time.monotonic`; higher than that of the one before.
+        timestamp: The same, UTC.
+        picture: The region that is judged, uint8 `[H, W, 3]`, BGR.
+        source: What it is from.
+        frozen_s: For how long the camera has given this very picture, where that is too long; else 0.
+    """
+
+    number: int
+    taken_at: float
+    timestamp: datetime
+    picture: NDArray[np.uint8]
+    source: str
+    frozen_s: float = 0.0
+
+
+class Shots:
+    """Keeps the newest frames; not for several threads at once.
+
+    A few are kept, not one alone: who asks a moment after the trigger gets the first frame after it, in which the part
+    is where it should be, and not the newest, in which it has moved on. Who asks for what comes after the last frame
+    gets the newest, so that judging that is slower than the camera does not lag behind it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: deque[Shot] = deque(maxlen=_KEPT)
+        self._number = 0
+        self._taken_at = float("-inf")
+        self._given = 0
+        self._given_at = float("-inf")
+        self._skipped = 0
+
+    def next_number(self, *, passed_over: int = 0) -> int:
+        """Return the next frame's number."""
+        self._number += 1 + passed_over
+        return self._number
+
+    def next_moment(self, taken_at: float) -> float:
+        """Return a frame's moment, made higher than the last one's where a clock is coarse."""
+        self._taken_at = max(taken_at, self._taken_at + _TICK_S)
+        return self._taken_at
+
+    def add(self, shot: Shot) -> None:
+        """Keep the newest frame; the oldest goes."""
+        self._kept.append(shot)
+
+    @property
+    def newest_at(self) -> float | None:
+        """When the newest was taken."""
+        return self._kept[-1].taken_at if self._kept else None
+
+    def find(self, newer_than: float) -> Shot | None:
+        """Return the frame for one who asks; None where there is no newer one yet."""
+        newer = [shot for shot in self._kept if shot.taken_at > newer_than]
+        if not newer:
+            return None
+        return newer[-1] if newer_than == self._given_at else newer[0]
+
+    def give(self, shot: Shot) -> int:
+        """Note that a frame was handed out; return how many before it were not, since the last one that was."""
+        skipped = max(0, shot.number - self._given - 1)
+        self._given = max(self._given, shot.number)
+        self._given_at = shot.taken_at
+        self._skipped += skipped
+        return skipped
+
+    def skipped(self) -> int:
+        """Return how many were handed to nobody since the last call."""
+        skipped, self._skipped = self._skipped, 0
+        return skipped

@@ -1,0 +1,1 @@
+"""The Modbus TCP server that a PLC triggers parts with and reads verdicts from (docs/plc.md)."""

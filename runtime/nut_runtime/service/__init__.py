@@ -1,0 +1,1 @@
+"""The station as a service of the operating system: its unit, its commands, and the word it keeps with systemd."""
