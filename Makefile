@@ -13,7 +13,7 @@ OUT  ?=
 PLACES = data="$(DATA)"; out="$(OUT)"; [ -n "$$out" ] || out="demo$${data:+-$$(basename "$$data")}"
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test test-fast lint format typecheck wheels clean
+.PHONY: help install demo bench soak test test-fast lint format typecheck wheels clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ demo: $(READY)  ## From pictures to verdicts and proof; DATA=DIR takes your own
 
 bench: $(READY)  ## Measure all engines on what `make demo` made
 	@$(PLACES); exec $(BIN)/nut bench --bundle "$$out/bundle" --run "$$out/run" --dataset "$${data:-$$out/nuts}" -o "$$out/bench" --force
+
+soak: $(READY)  ## What a station must survive, for long: half an hour; after `make demo`
+	@$(PLACES); exec $(BIN)/python -m nut_benchmarks.soak --model "$$out/bundle" --dataset "$${data:-$$out/nuts}" -o "$$out/soak.md"
 
 test: $(READY)  ## All tests, the long ones too
 	$(BIN)/python -m pytest

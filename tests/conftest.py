@@ -1,6 +1,8 @@
 """A small data set of drawn nuts, a run trained on it and the bundle exported from it, made once a session."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,13 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """`nut` quiets the logging of its whole process, which here goes on to other tests."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

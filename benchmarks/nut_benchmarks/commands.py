@@ -50,6 +50,11 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
     help="Measure instead what frames of these sizes cost over one of the model's own size.",
 )
 @click.option(
+    "--station",
+    is_flag=True,
+    help="Measure instead how many parts a second a station judges with its outputs on, against the engine alone.",
+)
+@click.option(
     "--run",
     "run_folder",
     metavar="RUN",
@@ -75,6 +80,7 @@ def bench(
     growth: bool,
     bank_percents: tuple[float, ...],
     frames: str | None,
+    station: bool,
     run_folder: Path | None,
     out: Path | None,
     threads: int,
@@ -92,6 +98,7 @@ def bench(
     nut bench --case wrn50 --case lite0 -o cases
     nut bench --bundle bundle --frames 640x480,1920x1080 -o frames
     nut bench --growth --dataset magnetic-tile -o growth
+    nut bench --station --bundle bundle --dataset nuts
     """
     from rich.console import Console
 
@@ -102,6 +109,9 @@ def bench(
     from nut_benchmarks.report import bench_table, bench_title
 
     config = BenchConfig(threads=threads, warm_up=warm_up, repeats=repeats, pictures=pictures, cache=cache)
+    if station:
+        _bench_station(bundle, dataset, threads)
+        return
     if out is None:
         raise InputError("no folder to write to was given; add -o OUT")
     if cases:
@@ -193,6 +203,22 @@ def _bench_frames(bundle: Path, frames: str, config: "BenchConfig", out: Path, *
     Console().print(frames_table(found))
     click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
     click.echo(f"results {out / FRAMES_FILE}\ntable   {out / 'frames.md'}")
+
+
+def _bench_station(bundle: Path | None, dataset: Path | None, threads: int) -> None:
+    """Measure a station with its outputs on, in each engine, and print the table."""
+    import statistics
+
+    from nut_benchmarks.station_rate import station_rate
+    from nut_runtime.engines import ENGINES
+
+    if bundle is None or dataset is None:
+        raise InputError("give a bundle and a data set to measure a station with: --bundle DIR --dataset DIR")
+    click.echo(f"{'':<12} {'engine alone':>14} {'station':>14} {'share':>7}  parts a second, medians; rejects saved")
+    for engine in sorted(ENGINES):
+        found = station_rate(bundle, dataset, engine=engine, threads=threads or None)
+        bare, whole = statistics.median(found.alone), statistics.median(found.station)
+        click.echo(f"{engine:<12} {bare:>14.1f} {whole:>14.1f} {found.ratio:>6.1%}  {found.rejects:.0%}")
 
 
 def _bench_growth(dataset: Path | None, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:

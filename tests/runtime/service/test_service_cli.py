@@ -193,9 +193,8 @@ def test_the_folders_that_a_station_writes_to_are_found_once_each(tmp_path):
 
 
 def test_a_station_file_is_read_and_checked_before_its_unit_is_written(run, bundle_folder, tmp_path):
-    pytest.importorskip("nut_runtime.station_file.parse", reason="the reader of station files is not there yet")
     station_file = tmp_path / "station.toml"
-    station_file.write_text(f'bundle = "{bundle_folder}"\nbundel = 1\n')
+    station_file.write_text(f'bundle = "{bundle_folder}"\nbundel = 1\n[[camera]]\nname = "front"\naddress = 0\n')
     result = run("install", "--config", str(station_file), "--user", "nut", "--print")
     assert result.exit_code == 2
     assert "bundel" in result.output
