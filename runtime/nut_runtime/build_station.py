@@ -253,7 +253,7 @@ def _triggers(config: StationConfig, health: Health, plc: "PlcServer | None") ->
     if kind is TriggerKind.STDIN:
         return LineTriggers()
     if kind is TriggerKind.HTTP:
-        return HttpTriggers()
+        return HttpTriggers(health=health)
     if kind is TriggerKind.PLC:
         if plc is None:
             raise InputError("the PLC triggers, but the station has none; add [plc] to the station file")

@@ -18,8 +18,8 @@ EXIT_FAILURES = 1
 _REGION_NUMBERS = 4
 
 _ADDRESSES = (
-    "a number or /dev/video0, rtsp://..., http://... (MJPEG), `gstreamer: ... ! appsink`, or a picture, video or "
-    "folder that is played"
+    "a number or /dev/video0, rtsp://..., http://... (MJPEG), `gstreamer: ... ! appsink`, `genicam: ...`, or a "
+    "picture, video or folder that is played"
 )
 
 

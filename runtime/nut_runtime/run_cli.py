@@ -43,7 +43,7 @@ _ALSO_WITH_CONFIG = {"config", "model", "limit", "strict", "quiet", "fail_on_def
     "cameras",
     multiple=True,
     metavar="N|URL",
-    help="Read this camera instead of files: a number, an rtsp:// or http:// address; may be given again.",
+    help="Read this camera instead of files: a number, rtsp://, http://, ...; may be given again.",
 )
 @click.option(
     "--watch",
@@ -216,6 +216,12 @@ def _from_file(ctx: click.Context, options: dict[str, Any]) -> StationConfig:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
         raise click.UsageError(f"{names} cannot be given with --config; write it into the station file")
     config = read_station(options["config"])
+    # $NUT_VERIFY_KEY and $NUT_CACHE of a service count too, where the file does not say otherwise.
+    config = replace(
+        config,
+        verify_key=options["verify_key"] if config.verify_key is None else config.verify_key,
+        cache=options["cache"] if config.cache is None else config.cache,
+    )
     return replace(config, bundle=options["model"]) if "model" in given else config
 
 

@@ -36,7 +36,7 @@ _SOURCES_S = 1.0
 """How long a source may take to end."""
 _DRAIN_S = 3.0
 """How long a station that is told to stop goes on judging what waits; what is left then goes without a verdict."""
-_STUCK_S = 60.0
+_STUCK_S = 20.0
 
 Combine = Callable[[Sequence[View]], tuple[Label, Reason | None]]
 
@@ -330,6 +330,6 @@ def _answer(answer: Callable[[Mapping[str, Any]], None], record: Mapping[str, An
 
 
 def _not_kept(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the answer where no journal could keep the record: nobody is told that a part is good without a trace."""
+    """Return the answer where a journal could not keep the record: nobody is told that a part is good without a trace."""
     error = "the record could not be kept; see the station's health"
     return {**record, "label": str(Label.NO_VERDICT), "reason": str(Reason.NOT_KEPT), "error": error}

@@ -131,7 +131,7 @@ def unit_text(config: UnitConfig) -> str:
         "Restart=always",
         "RestartSec=2",
         f"WatchdogSec={config.watchdog_s}",
-        "# A bundle is verified, compiled and tested before the station is ready.",
+        "# With --strict a bundle is verified, compiled and tested before the station is ready.",
         "TimeoutStartSec=180",
         "KillSignal=SIGTERM",
         "TimeoutStopSec=10",

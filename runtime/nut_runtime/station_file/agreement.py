@@ -69,7 +69,7 @@ def _cameras(document: Document, values: _Values) -> Iterator[tuple[KeyPath, str
 
 def _is_file(address: str) -> bool:
     """Return whether an address is a picture, video or folder, which several cameras may play back."""
-    return not (address.isdigit() or address.startswith(("/dev/", "gstreamer:")) or "://" in address)
+    return not (address.isdigit() or address.startswith(("/dev/", "gstreamer:", "genicam:")) or "://" in address)
 
 
 def _views(document: Document, values: _Values) -> Iterator[tuple[KeyPath, str]]:

@@ -36,14 +36,14 @@ def address(value: Any, folder: Path) -> str:
     if "://" in name:
         check_url(name, _STREAMS)
         return name
-    if name.startswith("/dev/"):
+    if name.startswith(("/dev/", "genicam:")):
         return name
     path = _path(name, folder)
     if not _look(path.exists):
         streams = ", ".join(f"{scheme}://" for scheme in _STREAMS)
         raise InputError(
-            f"{path} is not there; expected a camera's number, /dev/videoN, {streams}, gstreamer: with a pipeline, or "
-            "a picture, video or folder"
+            f"{path} is not there; expected a camera's number, /dev/videoN, {streams}, gstreamer: with a pipeline, "
+            "genicam: with a camera, or a picture, video or folder"
         )
     return str(path)
 
