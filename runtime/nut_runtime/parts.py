@@ -78,6 +78,7 @@ class JudgedPart:
         views: In the order of the station's cameras, at least one.
         record: The one JSON object that every output is told (docs/runtime.md).
         milliseconds: From the trigger, or the capture where nothing triggered, to the verdict.
+        is_kept: Whether every journal has its record; False while one could not take it.
     """
 
     sequence: int
@@ -87,3 +88,4 @@ class JudgedPart:
     views: tuple[View, ...]
     record: dict[str, Any]
     milliseconds: float
+    is_kept: bool = True

@@ -1,12 +1,12 @@
 """The record of a part: the one JSON object that every output is told."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nut_runtime.parts import Part, View
+from nut_runtime.parts import JudgedPart, Part, View
 from nut_runtime.verdict import Label, Reason
 
-__all__ = ["RECORD_SCHEMA", "part_record"]
+__all__ = ["RECORD_SCHEMA", "answer_of", "part_record"]
 
 RECORD_SCHEMA = 2
 """2 since records have an id, a label where there is no verdict, and views."""
@@ -36,7 +36,7 @@ def part_record(
         reason: Why there is none.
         run: Names this run of the station; with the sequence number it makes the record's id.
         station: The station's name.
-        bundle: Id of the model.
+        bundle: Id of the model at the moment; a verdict tells of its own, which may have been exchanged since.
         milliseconds: From the trigger, or the capture, to the verdict.
         picture: Where its picture is saved to, if one is.
     """
@@ -49,7 +49,7 @@ def part_record(
         "station": station,
         "source": shown.frame.source,
         "trigger": part.trigger.name,
-        "bundle": bundle,
+        "bundle": bundle if shown.verdict is None else shown.verdict.bundle_id,
         "label": str(label),
         "reason": None if reason is None else str(reason),
         "error": shown.error,
@@ -72,6 +72,17 @@ def part_record(
             for view in views
         ]
     return record
+
+
+def answer_of(part: JudgedPart) -> Mapping[str, Any]:
+    """Return what is answered to who triggered a part: its record, where every journal has it.
+
+    Where one could not keep it, the answer is `no-verdict`: nobody is told that a part is good without a trace of it.
+    """
+    if part.is_kept:
+        return part.record
+    error = "the record could not be kept; see the station's health"
+    return {**part.record, "label": str(Label.NO_VERDICT), "reason": str(Reason.NOT_KEPT), "error": error}
 
 
 def _deciding(views: Sequence[View], label: Label) -> View:

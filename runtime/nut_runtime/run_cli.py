@@ -147,6 +147,7 @@ def run(ctx: click.Context, **options: Any) -> None:
             count=station.count,
             is_listed=not options["quiet"] and not _tells_elsewhere(config),
             has_bar=not options["quiet"],
+            is_station=station.is_station,
         )
         inspector = station.inspector
     if not options["quiet"]:

@@ -4,12 +4,13 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Any
 
 import click
 
 from nut_runtime.cli_errors import say
+from nut_runtime.errors import OutputError
 from nut_runtime.inspector import Inspector
 from nut_runtime.parts import JudgedPart
 from nut_runtime.pipeline import Pipeline, Summary
@@ -24,7 +25,9 @@ _WORDS: dict[Label, tuple[str, dict[str, Any]]] = {
 }
 
 
-def run_on_screen(pipeline: Pipeline, *, count: int | None, is_listed: bool, has_bar: bool) -> Summary:
+def run_on_screen(
+    pipeline: Pipeline, *, count: int | None, is_listed: bool, has_bar: bool, is_station: bool
+) -> Summary:
     """Run with a line a part, or with a bar on a terminal.
 
     Args:
@@ -32,6 +35,7 @@ def run_on_screen(pipeline: Pipeline, *, count: int | None, is_listed: bool, has
         count: Parts that will come; None where nobody knows.
         is_listed: Whether each verdict is a line on standard output.
         has_bar: Whether a bar may be shown on standard error, where that is a terminal.
+        is_station: Whether it goes on where nothing can be printed any more.
     """
     with ExitStack() as stack:
         bar = None
@@ -52,14 +56,17 @@ def run_on_screen(pipeline: Pipeline, *, count: int | None, is_listed: bool, has
         def on_part(part: JudgedPart) -> None:
             if is_listed and part.label in _WORDS:
                 word, style = _WORDS[part.label]
-                say(f"{click.style(word, **style)} {part.record['pred_score']:.3f}  {part.record['source']}")
+                # A station outlives the terminal it was started from.
+                with suppress(OutputError) if is_station else nullcontext():
+                    say(f"{click.style(word, **style)} {part.record['pred_score']:.3f}  {part.record['source']}")
             if bar is not None:
                 bar.update(1, part)
 
         def on_failure(message: str) -> None:
             if bar is not None:
                 click.echo("\r\x1b[K", err=True, nl=False)  # the message takes the bar's line, the bar the next
-            click.echo(f"error: {message}", err=True)
+            with suppress(OSError):  # a full disk behind standard error
+                click.echo(f"error: {message}", err=True)
 
         return pipeline.run(on_part=on_part, on_failure=on_failure)
 

@@ -1,12 +1,13 @@
 """One frame to one view: judged, or not and why."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from nut_runtime.errors import EngineError, InputError, PictureError
+from nut_runtime.errors import EngineError, InputError, NutError, PictureError
 from nut_runtime.health import Health
 from nut_runtime.inspector import Inspector
 from nut_runtime.parts import View
@@ -16,6 +17,8 @@ from nut_runtime.verdict import Label, Reason, Verdict
 
 __all__ = ["Judge"]
 
+_log = logging.getLogger("nut_runtime")
+
 
 class Judge:
     """Judges frames from several threads.
@@ -24,7 +27,7 @@ class Judge:
         model: Gives the inspector to judge with; asked for each frame, so that it can be exchanged between two.
         review_from: Normalised score from which a part that is not defective is for review.
         masks: By camera, what to leave out of a verdict: a function of the verdict and its frame.
-        saw: Told the height and width of each frame, so that a model that replaces this one is ready for them.
+        saw: Told the height and width of each judged frame, so that a model that replaces this one is ready for them.
         health: Told when the engine fails.
     """
 
@@ -41,6 +44,7 @@ class Judge:
         self._saw, self._health = saw, health or Health()
         self._warming = threading.Lock()
         self._warmed: Inspector | None = None
+        self._is_ill = False
 
     def look(self, frame: Frame) -> View:
         """Judge one frame; a view without a verdict says why."""
@@ -50,16 +54,23 @@ class Judge:
         wait_ms = max(0.0, (time.monotonic() - frame.taken_at) * 1e3)
         if frame.picture is None or frame.reason is not None:
             return _unjudged(frame, frame.reason or Reason.BROKEN, str(frame.error or frame.reason), wait_ms)
-        self._saw(frame.picture.shape[0], frame.picture.shape[1])
         try:
             verdict = inspector.inspect(frame.picture)
             if frame.camera in self._masks:
                 verdict = self._masks[frame.camera](verdict, frame)
         except InputError as error:  # a picture or a mask of the wrong size
             return _unjudged(frame, Reason.BROKEN, str(error), wait_ms)
-        except EngineError as error:
-            self._health.report("model", is_well=False, message=str(error))
-            return _unjudged(frame, Reason.FAILED, str(error), wait_ms)
+        except Exception as error:  # noqa: BLE001 - a station outlives its engine, whatever it raises
+            if not isinstance(error, NutError):
+                _log.exception("a defect while judging %s", frame.source)
+            message = str(error) or type(error).__name__
+            self._is_ill = True
+            self._health.report("engine", is_well=False, message=message)
+            return _unjudged(frame, Reason.FAILED, message, wait_ms)
+        self._saw(frame.picture.shape[0], frame.picture.shape[1])
+        if self._is_ill:
+            self._is_ill = False
+            self._health.report("engine", is_well=True)
         label = label_with_review(verdict.pred_score, is_defective=verdict.is_defective, review_from=self._review_from)
         verdict = replace(verdict, label=label)
         return View(frame=frame, label=verdict.label, verdict=verdict, wait_ms=wait_ms)

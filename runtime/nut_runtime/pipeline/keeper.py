@@ -12,6 +12,7 @@ from nut_runtime.sinks.base import Journal
 __all__ = ["Keeper"]
 
 _RETRY_S = 1.0
+_AT_ONCE_S, _LAST_S = 0.05, 2.0
 _BACKLOG = 10_000
 """Records that wait at most; of about 1 kB each."""
 
@@ -65,20 +66,22 @@ class Keeper:
         return not self._backlog
 
     def retry(self, *, is_last: bool = False) -> None:
-        """Try to keep what waits, at most once a second.
+        """Try to keep what waits: once a second while that fails, and a little at a time so that the line goes on.
 
         Args:
             is_last: Try now, whenever the last attempt was.
         """
         if not self._backlog or (time.monotonic() < self._retry_at and not is_last):
             return
+        until = time.monotonic() + (_LAST_S if is_last else _AT_ONCE_S)
         try:
-            while self._backlog:
+            while self._backlog and time.monotonic() < until:
                 self.journal.write(self._backlog[0])
                 self._backlog.popleft()
         except OutputError as error:
             self._failed(error)
-        else:
+            return
+        if not self._backlog:
             self._health.report(self._component, is_well=True)
 
     def close(self) -> int:

@@ -9,7 +9,10 @@ from nut_runtime.parts import Part
 from nut_runtime.station_file.config import WhenBusy
 from nut_runtime.verdict import Reason
 
-__all__ = ["PartQueue"]
+__all__ = ["PartQueue", "dropped"]
+
+_MOST_DROPPED = 100
+"""Dropped parts that wait to be recorded at most."""
 
 
 class PartQueue:
@@ -24,7 +27,7 @@ class PartQueue:
         self._size, self._when_busy = size, when_busy
         self._parts: deque[Part] = deque()
         self._waiting = 0  # of those in the queue, the ones that still have their frames
-        self._is_closed = False
+        self._is_closed = self._is_clogged = False
         self._changed = threading.Condition()
         self.dropped = 0
         """How many went without a verdict so far."""
@@ -43,6 +46,8 @@ class PartQueue:
         with self._changed:
             if self._when_busy is WhenBusy.WAIT:
                 self._changed.wait_for(lambda: self._is_closed or self._waiting < self._size)
+            else:
+                self._changed.wait_for(lambda: self._is_closed or not self._is_clogged)
             if self._is_closed:
                 return False
             if self._waiting >= self._size:
@@ -60,6 +65,8 @@ class PartQueue:
                 return None
             part = self._parts.popleft()
             self._waiting -= not _is_dropped(part)
+            if len(self._parts) == self._waiting:
+                self._is_clogged = False
             self._changed.notify_all()
             return part
 
@@ -71,19 +78,22 @@ class PartQueue:
         """
         with self._changed:
             self._is_closed = True
-            while drops and self._waiting:
+            while drops and self._waiting > 0:
                 self._drop_oldest()
             self._changed.notify_all()
 
     def _drop_oldest(self) -> None:
         place = next(place for place, part in enumerate(self._parts) if not _is_dropped(part))
-        self._parts[place] = _dropped(self._parts[place])
+        self._parts[place] = dropped(self._parts[place])
         self._waiting -= 1
         self.dropped += 1
+        # Where parts come faster than they can even be recorded, the source has to wait after all: else what is dropped
+        # would only grow, and by the time that a part is reached it would be dropped too.
+        self._is_clogged = self._is_clogged or len(self._parts) - self._waiting >= _MOST_DROPPED
 
 
-def _dropped(part: Part) -> Part:
-    """Return the part without its frames."""
+def dropped(part: Part) -> Part:
+    """Return the part without its frames, to be recorded so."""
     error = SourceError("dropped: parts come faster than they are judged")
     frames = tuple(replace(frame, picture=None, reason=Reason.DROPPED, error=error) for frame in part.frames)
     return replace(part, frames=frames)

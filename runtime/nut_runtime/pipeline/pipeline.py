@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,12 +16,13 @@ from nut_runtime.errors import EngineError, SourceError
 from nut_runtime.health import Health
 from nut_runtime.parts import JudgedPart, Part, View
 from nut_runtime.pipeline.judge import Judge
+from nut_runtime.pipeline.judge_pool import JudgePool
 from nut_runtime.pipeline.keeper import Keeper
-from nut_runtime.pipeline.part_queue import PartQueue
+from nut_runtime.pipeline.part_queue import PartQueue, dropped
 from nut_runtime.pipeline.part_sources import PartSource
 from nut_runtime.pipeline.summary import Summary
 from nut_runtime.pipeline.telling import Teller
-from nut_runtime.records import part_record
+from nut_runtime.records import answer_of, part_record
 from nut_runtime.sinks.base import Journal, Listener
 from nut_runtime.sources.base import Frame
 from nut_runtime.station_file.config import WhenBusy
@@ -34,6 +35,8 @@ _log = logging.getLogger("nut_runtime")
 _TICK_S = 0.2
 _SOURCES_S = 1.0
 """How long a source may take to end."""
+_LATE_S = 0.5
+"""How long to wait for what should be over."""
 _DRAIN_S = 3.0
 """How long a station that is told to stop goes on judging what waits; what is left then goes without a verdict."""
 _STUCK_S = 20.0
@@ -113,6 +116,7 @@ class Pipeline:
         self._ended = threading.Event()  # no source has more, or enough were taken
         self._is_stopping = False
         self._is_over = False
+        self._late: list[Part] = []  # taken up when the queue was closed already
         self._broken: list[SourceError] = []
         self._crash: Exception | None = None
         self._beat = time.monotonic()
@@ -150,27 +154,32 @@ class Pipeline:
         fail = on_failure or (lambda _message: None)
         keepers = [Keeper(journal, self.health, is_strict=not self._is_station) for journal in self._journals]
         tellers = [Teller(listener, self.health, is_patient=not self._is_station) for listener in self._listeners]
-        with ThreadPoolExecutor(self._streams, thread_name_prefix="judge") as pool:
-            threads = [_thread(self._capture, source) for source in self._sources]
-            threads.append(_thread(self._dispatch, pool))
-            try:
-                for part, looks in self._in_order(keepers, threads):
-                    judged = self._tell(part, [look.result() for look in looks], keepers, tellers)
-                    summary.add(judged)
-                    if judged.label is Label.NO_VERDICT:
-                        fail(judged.record["error"])
-                    if on_part is not None:
-                        on_part(judged)
-                    if not self._is_station and judged.reason is Reason.FAILED:
-                        raise EngineError(judged.record["error"])
-            finally:
-                self._is_over = True
-                self._queue.close(drops=True)
-                self._free.release()  # the dispatcher may wait for it, where something failed
-                threads[-1].join(_SOURCES_S)
-                summary.unkept = self._close(keepers, tellers)
-                summary.is_stopped = self._is_stopping
-                summary.seconds = time.perf_counter() - started
+        pool = JudgePool(self._judge.look, self._streams)
+        threads = [_thread(self._capture, source) for source in self._sources]
+        threads.append(_thread(self._dispatch, pool))
+        try:
+            for part, looks in self._in_order(keepers, threads):
+                judged = self._tell(part, _views(part, looks), keepers, tellers)
+                summary.add(judged)
+                if judged.label is Label.NO_VERDICT:
+                    fail(judged.record["error"])
+                if on_part is not None:
+                    on_part(judged)
+                if not self._is_station and judged.reason is Reason.FAILED:
+                    raise EngineError(judged.record["error"])
+            for thread in threads[:-1]:
+                thread.join(_LATE_S)
+            for part in self._late:
+                summary.add(self._tell(part, [self._judge.look(frame) for frame in part.frames], keepers, tellers))
+        finally:
+            self._is_over = True
+            self._queue.close(drops=True)
+            self._free.release()  # the dispatcher may wait for it, where something failed
+            threads[-1].join(_SOURCES_S)
+            pool.close(_LATE_S)
+            summary.unkept = self._close(keepers, tellers)
+            summary.is_stopped = self._is_stopping
+            summary.seconds = time.perf_counter() - started
         if self._crash is not None:
             raise self._crash
         for error in self._broken:
@@ -190,8 +199,10 @@ class Pipeline:
                     break
         except SourceError as error:
             self._broken.append(error)
+            self._ended.set()  # a station without one of its sources ends, so that somebody hears of it
         except Exception as error:  # noqa: BLE001 - a defect; `run` raises it after everything before it was told
             self._crash = error
+            self._ended.set()
         with self._numbering:
             self._capturing -= 1
             if not self._capturing:
@@ -206,14 +217,16 @@ class Pipeline:
             if self._limit is not None and self._taken >= self._limit:
                 return False
             self._taken += 1
-            if not self._queue.put(replace(part, sequence=next(self._numbers))):
+            numbered = replace(part, sequence=next(self._numbers))
+            if not self._queue.put(numbered):
+                self._late.append(dropped(numbered))  # whoever triggered it is answered all the same
                 return False
             if self._taken == self._limit:
                 self._ended.set()
                 return False
         return True
 
-    def _dispatch(self, pool: ThreadPoolExecutor) -> None:
+    def _dispatch(self, pool: JudgePool) -> None:
         """Hand parts from the queue to the judging threads, as many as they can take."""
         while True:
             self._free.acquire()
@@ -221,7 +234,7 @@ class Pipeline:
             if part is None or self._is_over:
                 self._pending.put(None)
                 return
-            self._pending.put((part, [pool.submit(self._judge.look, frame) for frame in part.frames]))
+            self._pending.put((part, [pool.submit(frame) for frame in part.frames]))
 
     def _in_order(
         self, keepers: Sequence[Keeper], threads: Sequence[threading.Thread]
@@ -242,6 +255,8 @@ class Pipeline:
             part, looks = item
             while wait(looks, timeout=_TICK_S).not_done:
                 ending.look()
+                if ending.is_overdue:  # the engine hangs
+                    break
             self._free.release()
             yield part, looks
 
@@ -271,8 +286,9 @@ class Pipeline:
             milliseconds=spent,
         )
         kept = [keeper.keep(judged) for keeper in keepers]
+        judged = replace(judged, is_kept=all(kept))
         if part.trigger.answer is not None:
-            _answer(part.trigger.answer, record if all(kept) else _not_kept(record))
+            _answer(part.trigger.answer, answer_of(judged))
         self.health.count(f"parts_{label.replace('-', '_')}")
         if reason is not None:
             self.health.count(f"no_verdict_{reason.replace('-', '_')}")
@@ -301,6 +317,7 @@ class _Ending:
     def __init__(self, pipeline: Pipeline, threads: Sequence[threading.Thread]) -> None:
         self._pipeline, self._captures = pipeline, threads[:-1]
         self._stopped_at: float | None = None
+        self._is_cut_off = False
 
     def look(self) -> None:
         """Take the next step if it is time."""
@@ -312,8 +329,20 @@ class _Ending:
             self._stopped_at = now
             for source in line._sources:  # noqa: SLF001
                 source.stop()
-        if not any(thread.is_alive() for thread in self._captures) or now > self._stopped_at + _SOURCES_S:
+        is_capturing = any(thread.is_alive() for thread in self._captures)
+        if is_capturing and not self._is_cut_off and now > self._stopped_at + _SOURCES_S:
+            self._is_cut_off = True
+            for source in line._sources:  # noqa: SLF001
+                source.close()  # whoever still waits for a camera goes without its frame
+        if not is_capturing or now > self._stopped_at + 2 * _SOURCES_S:
             line._queue.close(drops=line._is_stopping and now > self._stopped_at + _DRAIN_S)  # noqa: SLF001
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it was told to stop, and the time for what was begun is over."""
+        if self._stopped_at is None or not self._pipeline._is_stopping:  # noqa: SLF001
+            return False
+        return time.monotonic() > self._stopped_at + _DRAIN_S + _LATE_S
 
 
 def _thread(work: Callable[..., None], argument: Any) -> threading.Thread:
@@ -322,14 +351,18 @@ def _thread(work: Callable[..., None], argument: Any) -> threading.Thread:
     return thread
 
 
+def _views(part: Part, looks: Sequence[Future[View]]) -> list[View]:
+    """Return a part's views; of a look that never ended, one that says so."""
+    return [
+        look.result()
+        if look.done()
+        else View(frame=frame, label=Label.NO_VERDICT, reason=Reason.FAILED, error="the engine does not come back")
+        for look, frame in zip(looks, part.frames, strict=True)
+    ]
+
+
 def _answer(answer: Callable[[Mapping[str, Any]], None], record: Mapping[str, Any]) -> None:
     try:
         answer(record)
     except Exception:  # noqa: BLE001 - the next part must be judged, whatever a PLC's answer is wrong about
         _log.exception("a defect in the answer to trigger %r", record["trigger"])
-
-
-def _not_kept(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the answer where a journal could not keep the record: nobody is told that a part is good without a trace."""
-    error = "the record could not be kept; see the station's health"
-    return {**record, "label": str(Label.NO_VERDICT), "reason": str(Reason.NOT_KEPT), "error": error}

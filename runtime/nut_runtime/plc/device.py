@@ -23,6 +23,7 @@ from nut_runtime.plc.registers import (
     size,
 )
 from nut_runtime.plc.result import error, result_of
+from nut_runtime.records import answer_of
 from nut_runtime.triggers.queue import TriggerQueue
 
 __all__ = ["PlcDevice", "PlcListener", "PlcTriggers", "Table"]
@@ -213,7 +214,7 @@ class PlcListener:
 
     def hear(self, part: JudgedPart) -> None:
         """Show one part."""
-        self._device.publish(part.record)
+        self._device.publish(answer_of(part))
 
     def close(self) -> None:
         """Do nothing: the server has its own `close`."""

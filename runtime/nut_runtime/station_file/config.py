@@ -116,7 +116,8 @@ class CameraConfig:
     Attributes:
         name: Its name in records, pictures and health.
         address: `0` (number of a USB/V4L2 camera, or `/dev/video0`), `rtsp://...`, `http://...` (MJPEG),
-            `gstreamer: ... ! appsink`, `genicam: PRODUCER.cti#ID`, or a picture or video file or folder, played in a loop, to try a station out.
+            `gstreamer: ... ! appsink`, `genicam: PRODUCER.cti#ID`, or a picture or video file or folder, played in a
+            loop, to try a station out.
         settings: What is asked of it.
         limits: When its frames are not worth judging.
         group: Cameras of a group are exposed together; groups one after the other, in rising order.

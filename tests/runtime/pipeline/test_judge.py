@@ -76,7 +76,28 @@ def test_an_engine_that_fails_is_no_verdict_and_bad_health(inspector, good, monk
     monkeypatch.setattr(inspector.engine, "infer", fail)
     view = judge.look(good)
     assert (view.label, view.reason, view.error) == (Label.NO_VERDICT, Reason.FAILED, "out of memory")
-    assert health.components()["model"].message == "out of memory"
+    assert health.components()["engine"].message == "out of memory"
+
+
+def test_whatever_an_engine_raises_is_no_verdict_and_it_may_be_well_again(inspector, good, monkeypatch, caplog):
+    health = Health()
+    judge = Judge(lambda: inspector, health=health)
+    judge.look(good)
+    with monkeypatch.context() as broken:
+        broken.setattr(inspector.engine, "infer", lambda _: {}["no such output"])
+        view = judge.look(good)
+    assert (view.label, view.reason) == (Label.NO_VERDICT, Reason.FAILED)
+    assert "KeyError" in caplog.text  # a defect keeps its traceback
+    assert judge.look(good).label is Label.GOOD
+    assert health.is_well
+
+
+def test_only_sizes_that_could_be_judged_are_remembered_for_the_next_model(inspector, good):
+    seen: list[tuple[int, int]] = []
+    judge = Judge(lambda: inspector, saw=lambda height, width: seen.append((height, width)))
+    judge.look(_frame(np.zeros((3, 3, 3), np.uint8)))
+    judge.look(good)
+    assert seen == [good.picture.shape[:2]]
 
 
 def test_a_mask_changes_the_verdicts_of_its_camera_only(inspector, good):

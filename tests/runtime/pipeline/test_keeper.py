@@ -1,5 +1,7 @@
 """A journal that fails for a while loses nothing, in order; one that must not fail ends the run."""
 
+import time
+
 import pytest
 
 from nut_runtime.errors import OutputError
@@ -97,3 +99,20 @@ def test_a_strict_one_raises(journal, judged_part):
     journal.is_full = True
     with pytest.raises(OutputError, match="no space left"):
         Keeper(journal, Health(), is_strict=True).keep(judged_part(1))
+
+
+def test_catching_up_does_not_hold_up_the_line(journal, judged_part, monkeypatch):
+    """A disk that is slow and has room again: a little at a time, with the order kept."""
+    monkeypatch.setattr(module, "_RETRY_S", 0.0)
+    keeper = Keeper(journal, Health(), is_strict=False)
+    journal.is_full = True
+    for number in range(1, 21):
+        keeper.keep(judged_part(number))
+    journal.is_full = False
+    write, journal.write = journal.write, lambda part: (time.sleep(0.02), write(part))
+    started = time.perf_counter()
+    assert not keeper.keep(judged_part(21))
+    assert time.perf_counter() - started < 0.2
+    assert journal.kept == list(range(1, len(journal.kept) + 1))
+    assert keeper.close() == 0
+    assert journal.kept == list(range(1, 22))

@@ -82,3 +82,18 @@ def test_closed_without_time_left_it_hands_out_numbers_without_frames(policy):
         waiting.put(_part(number))
     waiting.close(drops=True)
     assert _drain(waiting) == [(1, False), (2, False)]
+
+
+def test_where_parts_come_faster_than_they_are_recorded_the_source_waits_and_some_are_judged_still(monkeypatch):
+    """Else the dropped ones would only grow, and whatever is reached would be dropped already."""
+    monkeypatch.setattr("nut_runtime.pipeline.part_queue._MOST_DROPPED", 10)
+    waiting = PartQueue(2, WhenBusy.DROP_OLDEST)
+    thread = threading.Thread(target=lambda: [waiting.put(_part(number)) for number in range(100)], daemon=True)
+    thread.start()
+    found = []
+    while len(found) < 100:
+        assert len(waiting._parts) <= 13
+        part = waiting.get()
+        found.append((part.sequence, part.frames[0].picture is not None))
+    assert [number for number, _ in found] == list(range(100))
+    assert sum(has_picture for _, has_picture in found) >= 10

@@ -281,7 +281,7 @@ def test_a_station_outlives_an_engine_that_fails_and_says_so_of_each_part(line, 
     summary = pipeline.run()
     assert summary.without_verdict == {Reason.FAILED: 2}
     assert [record["error"] for record in kept.records] == ["out of memory"] * 2
-    assert not pipeline.health.components()["model"].is_well
+    assert not pipeline.health.components()["engine"].is_well
 
 
 def test_elsewhere_an_engine_that_fails_ends_the_run(line, bundle_folder, good, monkeypatch):
@@ -392,6 +392,76 @@ def test_what_cannot_be_judged_in_the_time_left_is_recorded_without_a_verdict(li
     assert kept.numbers == list(range(1, 9))
     assert summary.without_verdict[Reason.DROPPED] >= 3
     assert kept.records[-1]["reason"] == "dropped"
+
+
+class Waiting(Scripted):
+    """A triggered camera that is away: gives its part only once it is closed."""
+
+    def __init__(self, good: np.ndarray, answer) -> None:
+        super().__init__(good, answer=answer)
+        self.is_let_go = threading.Event()
+
+    def __iter__(self) -> Iterator[Part]:
+        for part in super().__iter__():
+            self.is_let_go.wait()
+            yield part
+
+    def close(self) -> None:
+        super().close()
+        self.is_let_go.set()
+
+
+def test_a_trigger_that_was_taken_up_is_recorded_and_answered_though_the_station_stops(line, good):
+    kept, answers = Kept(), []
+    source = Waiting(good, lambda record: answers.append(record["label"]))
+    pipeline = line(source, journals=[kept])
+    threading.Timer(0.1, pipeline.stop).start()
+    started = time.perf_counter()
+    pipeline.run()
+    assert time.perf_counter() - started < 3.0
+    assert (kept.numbers, len(answers)) == ([1], 1)
+
+
+class Hanging(Slow):
+    """Never comes back."""
+
+    def inspect(self, frame: np.ndarray):
+        threading.Event().wait()
+
+
+def test_an_engine_that_hangs_can_be_stopped_and_its_parts_are_recorded(line, inspector, good, monkeypatch):
+    monkeypatch.setattr("nut_runtime.pipeline.pipeline._DRAIN_S", 0.2)
+    kept = Kept()
+    pipeline = line(Scripted(good, good, good, None), model=Hanging(inspector, 0.0), journals=[kept], queue_size=5)
+    threading.Timer(0.1, pipeline.stop).start()
+    started = time.perf_counter()
+    summary = pipeline.run()
+    assert time.perf_counter() - started < 6.0
+    assert kept.numbers == [1, 2, 3]
+    assert summary.without_verdict[Reason.FAILED] >= 1
+    assert summary.parts == 0
+
+
+def test_a_source_of_several_that_ends_ends_the_station(line, good):
+    summary = line(Scripted(good, SourceError("in use by process 7")), Scripted(None)).run()
+    assert summary.failures == ["in use by process 7"]
+
+
+def test_listeners_are_told_whether_a_record_was_kept(line, good):
+    heard: list[tuple[int, bool]] = []
+
+    class Plc(Ear):
+        def hear(self, part: JudgedPart) -> None:
+            heard.append((part.sequence, part.is_kept))
+
+    line(Scripted(good, good), journals=[Kept(2)], listeners=[Plc()]).run()
+    assert heard == [(1, True), (2, False)]
+
+
+def test_the_record_names_the_model_that_judged_and_not_the_one_that_came_since(line, inspector, good):
+    kept = Kept()
+    line(Scripted(good), journals=[kept], rules={"bundle": lambda: "the-next-one"}).run()
+    assert kept.records[0]["bundle"] == inspector.bundle.manifest.bundle_id
 
 
 def test_a_signal_handler_may_stop_it(line, good):
