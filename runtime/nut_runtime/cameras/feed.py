@@ -88,12 +88,14 @@ class CameraFeed:
         skipped = 0
         with self._new:
             newest = self._shots.ask(newer_than)
-            while (shot := self._shots.find(newer_than, newest=newest)) is None and not self._is_closed:
-                left = began + timeout_s - time.monotonic()
-                if left <= 0:
-                    break
-                self._new.wait(left)
-            is_gone = not newest and newer_than < self._shots.gone_at
+            shot = self._shots.find(newer_than, newest=newest)
+            is_gone = shot is not None and not newest and newer_than < self._shots.gone_at
+            if shot is None:
+                first = self._shots.wait_for(newer_than)
+                while not first and not self._is_closed and (left := began + timeout_s - time.monotonic()) > 0:
+                    self._new.wait(left)
+                self._shots.wait_no_more(first)
+                shot = self._shots.find(newer_than, newest=True) if newest else next(iter(first), None)
             if shot is not None and not is_gone:
                 skipped = self._shots.give(shot)
         waited_ms = (time.monotonic() - began) * 1e3

@@ -53,6 +53,7 @@ class Shots:
         self._given = 0
         self._given_at = float("-inf")
         self._asked_for: float | None = None
+        self._waiting: list[tuple[float, list[Shot]]] = []
         self._skipped = 0
 
     def next_number(self, *, passed_over: int = 0) -> int:
@@ -70,6 +71,19 @@ class Shots:
         self._kept.append(shot)
         if len(self._kept) > _KEPT:
             self.gone_at = self._kept.popleft().taken_at
+        for moment, first in self._waiting:
+            if not first and shot.taken_at > moment:
+                first.append(shot)
+
+    def wait_for(self, newer_than: float) -> list[Shot]:
+        """Return a list that gets the first frame after a moment, however many follow before one looks again."""
+        first: list[Shot] = []
+        self._waiting.append((newer_than, first))
+        return first
+
+    def wait_no_more(self, first: list[Shot]) -> None:
+        """Forget a list of `wait_for`."""
+        self._waiting = [one for one in self._waiting if one[1] is not first]
 
     @property
     def newest_at(self) -> float | None:
