@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from nut_runtime.build_station import Station, build_station
+from nut_runtime.cameras.address import parse_address
 from nut_runtime.cameras_cli import camera_settings_options, settings_of
 from nut_runtime.cli_options import engine_options, key_option, model_option
 from nut_runtime.errors import InputError
@@ -229,7 +230,8 @@ def _from_file(ctx: click.Context, options: dict[str, Any]) -> StationConfig:
 def _camera(address: str, options: dict[str, Any]) -> CameraConfig:
     names = ("width", "height", "fps", "exposure", "gain", "white_balance", "focus", "warm_up")
     settings = settings_of(**{name: options[name] for name in names})
-    return CameraConfig(name=f"camera {address}" if address.isdigit() else address, address=address, settings=settings)
+    shown = parse_address(address).shown  # the name goes into records, pages and files, where no password belongs
+    return CameraConfig(name=f"camera {shown}" if shown.isdecimal() else shown, address=address, settings=settings)
 
 
 def _address(text: str, token_file: Path | None) -> ServeConfig:

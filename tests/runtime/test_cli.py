@@ -23,6 +23,7 @@ from nut_runtime.atomic import write_json
 from nut_runtime.bundle import open_bundle
 from nut_runtime.cli import main
 from nut_runtime.pictures import read_picture, write_picture
+from nut_runtime.run_cli import _camera
 
 COMMANDS = [
     [],
@@ -426,3 +427,11 @@ def test_sigterm_drains_a_station_and_ends_with_0(bundle_folder, good, tmp_path)
     _, err = process.communicate(timeout=10)
     assert process.returncode == 0, err
     assert records(output.read_text())
+
+
+def test_a_camera_s_password_is_not_in_its_name():
+    options = dict.fromkeys(("width", "height", "fps", "exposure", "gain", "white_balance", "focus", "warm_up"))
+    options["warm_up"] = 5
+    camera = _camera("rtsp://user:s3cret@host/main", options)
+    assert (camera.name, camera.address) == ("rtsp://host/main", "rtsp://user:s3cret@host/main")
+    assert _camera("0", options).name == "camera 0"

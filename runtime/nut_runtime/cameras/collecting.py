@@ -53,7 +53,8 @@ def collect(
     last_kept = due
     while kept < count:
         time.sleep(max(0.0, due - time.monotonic()))
-        frame = camera.frame(newer_than=due, timeout_s=min(_FRAME_S, patience_s))
+        # Not `due`: where writing takes longer than that, the frame of then is long gone.
+        frame = camera.frame(newer_than=time.monotonic(), timeout_s=min(_FRAME_S, patience_s))
         if frame.reason is None and frame.picture is not None:
             on_kept(_write_new(folder, frame, encode_png(frame.picture)))
             kept += 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.cameras.address import Kind, parse_address
 from nut_runtime.cameras.camera_health import CameraHealth
-from nut_runtime.cameras.devices import Opener, open_device
+from nut_runtime.cameras.devices import OpenDevice, Opener, open_device
 from nut_runtime.cameras.faults import reason_of
 from nut_runtime.cameras.reading import ReadingThread
 from nut_runtime.cameras.shots import Shot, Shots
@@ -19,7 +19,7 @@ from nut_runtime.claims import Claim, claim
 from nut_runtime.errors import InputError, NutError, PictureError, SourceError
 from nut_runtime.health import Health
 from nut_runtime.sources.base import Frame, now
-from nut_runtime.station_file.config import CameraConfig
+from nut_runtime.station_file.config import CameraConfig, CameraSettings
 from nut_runtime.verdict import Reason
 
 __all__ = ["CameraFeed"]
@@ -46,7 +46,8 @@ class CameraFeed:
         self._address = parse_address(config.address)
         self._health = health
         self._camera_health = CameraHealth(config.name, health)
-        self._thread = ReadingThread(config, opener, self, at_end=self._release)
+        self._opener = opener
+        self._thread = ReadingThread(config, self._open, self, at_end=self._release)
         self._claim: Claim | None = None
         self._is_closed = False
         self._was_open = False
@@ -56,26 +57,23 @@ class CameraFeed:
         self._broken: tuple[float, NutError] | None = None  # the last frame, where it was broken, and when
 
     def start(self) -> None:
-        """Claim it, and begin to open it and to read; returns at once.
+        """Begin to claim it, to open it and to read; returns at once.
 
-        Raises:
-            SourceError: If another process has it, naming that one.
+        One that another process has is tried again until it is free, as one that is away is; `frame` and its health say
+        which process has it.
         """
-        if self._thread.is_running or self._is_closed:
-            return
-        name = self._address.claim_name
-        if name is not None:
-            try:
-                self._claim = claim(name, what=f"camera {self.name} ({self._address.shown})")
-            except InputError as error:
-                raise SourceError(str(error)) from error
-        self._thread.start()
+        if not self._thread.is_running and not self._is_closed:
+            self._thread.start()
 
     def frame(self, *, newer_than: float, timeout_s: float) -> Frame:
         """Return the first frame that was taken after a moment; one without picture, with a reason, after the timeout.
 
         The last few frames are kept, so it may have been taken before the call. Where `newer_than` is the `taken_at` of
-        the frame that was given last, the newest is returned, and those between count as skipped.
+        the frame that was given last, the newest is returned, and those between count as skipped. So it is where the
+        call before had the same `newer_than`, and got nothing.
+
+        Else the first frame after `newer_than` is that of a trigger. Where it is not kept any more, the frame is STALE
+        and without picture: a later one shows a later part.
 
         Args:
             newer_than: In seconds of `time.monotonic`: when the trigger came, or `Frame.taken_at` of the last frame.
@@ -89,16 +87,27 @@ class CameraFeed:
         began = time.monotonic()
         skipped = 0
         with self._new:
-            while (shot := self._shots.find(newer_than)) is None and not self._is_closed:
-                left = began + timeout_s - time.monotonic()
-                if left <= 0:
-                    break
-                self._new.wait(left)
-            if shot is not None:
+            newest = self._shots.ask(newer_than)
+            shot = self._shots.find(newer_than, newest=newest)
+            is_gone = shot is not None and not newest and newer_than < self._shots.gone_at
+            if shot is None:
+                first = self._shots.wait_for(newer_than)
+                while not first and not self._is_closed and (left := began + timeout_s - time.monotonic()) > 0:
+                    self._new.wait(left)
+                self._shots.wait_no_more(first)
+                shot = self._shots.find(newer_than, newest=True) if newest else next(iter(first), None)
+            if shot is not None and not is_gone:
                 skipped = self._shots.give(shot)
         waited_ms = (time.monotonic() - began) * 1e3
         if shot is None:
-            return self._no_frame(newer_than, timeout_s, waited_ms)
+            why, words = self._why(newer_than, timeout_s)
+            if not self._is_closed:
+                self._camera_health.failed(words)
+            return self._no_frame(why, words, waited_ms)
+        if is_gone:  # which is no fault of the camera
+            late_s = time.monotonic() - newer_than
+            words = f"the frame of this trigger is no longer kept; it was taken up {late_s:.1f} s late"
+            return self._no_frame(Reason.STALE, words, waited_ms)
         self._health.count("camera_frames_skipped", skipped)
         reason, words = view_fault(shot.picture, self._config.limits, frozen_s=shot.frozen_s)
         self._camera_health.looked(words)
@@ -122,27 +131,26 @@ class CameraFeed:
         with self._new:
             return self._shots.skipped()
 
-    def close(self) -> None:
-        """Stop reading and let go; returns within a second, and a waiting `frame` returns too.
+    def ask_to_close(self) -> None:
+        """Tell it to stop and to let go, and do not wait until it has; a waiting `frame` returns.
 
-        A driver that hangs keeps the camera and its claim until it returns.
+        Safe to call twice, and from any thread. A driver that hangs may hold it up for half a second, once.
         """
         with self._new:
             self._is_closed = True
             self._new.notify_all()
+        self._thread.ask()
+
+    def close(self) -> None:
+        """Stop reading and let go; returns within a second of being asked, and at once the second time.
+
+        A driver that hangs keeps the camera and its claim until it returns.
+        """
+        self.ask_to_close()
         self._thread.close()
-        if not self._thread.is_running:
-            self._release()
         self._camera_health.closed()
 
-    def _release(self) -> None:
-        if self._claim is not None:
-            self._claim.release()
-
-    def _no_frame(self, newer_than: float, timeout_s: float, waited_ms: float) -> Frame:
-        reason, words = self._why(newer_than, timeout_s)
-        if not self._is_closed:
-            self._camera_health.failed(words)
+    def _no_frame(self, reason: Reason, words: str, waited_ms: float) -> Frame:
         return Frame(
             source=f"camera {self.name}",
             name=self.name,
@@ -167,6 +175,24 @@ class CameraFeed:
         return Reason.STALE, f"no frame after the trigger within {timeout_s:g} s{age}"
 
     # What follows is called in the camera's thread.
+
+    def _open(self, address: str, settings: CameraSettings) -> OpenDevice:
+        """Claim the camera, for as long as the thread runs, and open it.
+
+        Raises:
+            SourceError: If another process has it, naming that one, or if it does not open.
+        """
+        name = self._address.claim_name
+        if name is not None and self._claim is None:
+            try:
+                self._claim = claim(name, what=f"its address {self._address.shown}")
+            except InputError as error:
+                raise SourceError(str(error)) from error
+        return self._opener(address, settings)
+
+    def _release(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
 
     def opened(self, size: tuple[int, int], notes: tuple[str, ...]) -> None:
         """It gives frames (again)."""

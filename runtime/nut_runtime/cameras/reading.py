@@ -67,6 +67,8 @@ class ReadingThread:
         self._frozen = FrozenWatch()
         self._stop = threading.Event()
         self._device: Device | None = None
+        self._asked_at: float | None = None
+        self._is_joined = False
         self._has_given = False
         self._last_mistake = ""
         self._thread = threading.Thread(target=self._run, name=f"camera {config.name}", daemon=True)
@@ -75,14 +77,28 @@ class ReadingThread:
         """Begin."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop; returns within a second, though a driver that hangs keeps the thread until it returns."""
+    def ask(self) -> None:
+        """Tell it to stop, and wait for nothing but the device's own `close`; safe to call twice."""
+        if self._stop.is_set():
+            return
+        self._asked_at = time.monotonic()
         self._stop.set()
+        # One that is opened only now is not read: the thread looks at `_stop` after it set `_device`.
         device = self._device
         if device is not None:
             device.close()
-        if self._thread.ident is not None:
-            self._thread.join(_CLOSE_S)
+
+    def close(self) -> None:
+        """Stop; returns within a second of the first `ask`, and at once the second time.
+
+        A driver that hangs keeps the thread until it returns.
+        """
+        self.ask()
+        if self._is_joined or not self._thread.is_alive():
+            return
+        self._is_joined = True
+        asked_at = time.monotonic() if self._asked_at is None else self._asked_at
+        self._thread.join(max(0.0, asked_at + _CLOSE_S - time.monotonic()))
 
     @property
     def is_running(self) -> bool:

@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,50 @@ def test_who_asks_late_still_gets_the_first_frame_after_the_trigger(mjpeg_camera
         assert trigger < frame.taken_at < asked
         later = feed.frame(newer_than=frame.taken_at, timeout_s=2)  # the newest, and not the one that followed
         assert later.taken_at > frame.taken_at + mjpeg_camera.period_s
+
+
+def test_a_trigger_that_is_taken_up_too_late_is_stale_and_gets_no_later_part_s_picture(mjpeg_camera, eventually):
+    health = Health()
+    with feed_of(mjpeg_camera.url, health) as feed:
+        next_frame(feed)
+        trigger = time.monotonic()
+        before = health.counters()["camera_frames"]
+        eventually(lambda: health.counters()["camera_frames"] >= before + 6)
+        frame = feed.frame(newer_than=trigger, timeout_s=2)
+        assert frame.reason is Reason.STALE
+        assert frame.picture is None
+        assert "camera front: the frame of this trigger is no longer kept; it was taken up 0." in str(frame.error)
+        assert health.components()["camera front"].is_well  # it is no fault of the camera
+        trigger = time.monotonic()
+        frame = feed.frame(newer_than=trigger, timeout_s=2)  # the next trigger is in time
+        assert frame.reason is None
+        assert frame.taken_at > trigger
+
+
+def test_a_trigger_of_before_the_camera_s_first_frame_gets_that_frame_while_it_is_kept(mjpeg_camera, eventually):
+    trigger = time.monotonic()
+    health = Health()
+    mjpeg_camera.period_s = 0.3
+    with feed_of(mjpeg_camera.url, health, settings=CameraSettings(warm_up_frames=0)) as feed:
+        eventually(lambda: health.counters().get("camera_frames", 0) >= 2)
+        assert feed.frame(newer_than=trigger, timeout_s=2).reason is None
+
+
+def test_a_free_running_camera_is_never_stale_however_slow_who_asks(mjpeg_camera, eventually, pictures):
+    mjpeg_camera.switch_off()
+    health = Health()
+    with feed_of(mjpeg_camera.url, health) as feed:
+        newest = time.monotonic()
+        assert feed.frame(newer_than=newest, timeout_s=0.05).reason is Reason.NO_FRAME
+        mjpeg_camera.switch_on()
+        for _ in range(3):
+            before = health.counters().get("camera_frames", 0)
+            eventually(lambda before=before: health.counters().get("camera_frames", 0) >= before + 7)
+            sent = mjpeg_camera.sent
+            frame = feed.frame(newer_than=newest, timeout_s=2)
+            assert frame.reason is None
+            assert pictures.number_of(frame.picture) >= sent - 1  # the newest
+            newest = frame.taken_at
 
 
 def test_frames_are_never_given_twice_and_the_skipped_ones_are_counted(mjpeg_camera, pictures):
@@ -314,16 +358,71 @@ def test_dark_and_blurred_frames_keep_their_picture_and_have_a_reason(mjpeg_came
         assert words in health.components()["camera front"].message
 
 
-def test_a_camera_is_another_process_s_or_feed_s_until_that_lets_go(mjpeg_camera):
+def test_a_camera_is_another_process_s_or_feed_s_until_that_lets_go_and_is_waited_for(mjpeg_camera, eventually):
+    health = Health()
+    words = f"its address {mjpeg_camera.url} is in use by process {os.getpid()}; stop that one first"
     with feed_of(mjpeg_camera.url) as first:
-        with (
-            feed_of(mjpeg_camera.url, start=False) as second,
-            pytest.raises(SourceError, match=rf"camera front \(http://.*\) is in use by process {os.getpid()}; stop"),
-        ):
-            second.start()
         assert next_frame(first).reason is None
-    with feed_of(mjpeg_camera.url) as third:
-        assert next_frame(third).reason is None
+        with feed_of(mjpeg_camera.url, health) as second:
+            eventually(lambda: "camera front" in health.components())
+            assert not health.is_well
+            assert health.components()["camera front"].message == words
+            frame = next_frame(second, timeout_s=0.1)
+            assert frame.reason is Reason.NO_FRAME
+            assert str(frame.error) == f"camera front: {words}"
+            assert next_frame(first).reason is None
+            first.close()
+            assert next_frame(second).reason is None
+            assert health.is_well
+
+
+def test_the_first_feed_s_claim_outlives_a_second_one_that_waited_in_vain(mjpeg_camera, eventually):
+    with feed_of(mjpeg_camera.url) as first:
+        assert next_frame(first).reason is None
+        for _ in range(2):
+            with feed_of(mjpeg_camera.url) as second:
+                eventually(lambda second=second: "in use" in str(next_frame(second, timeout_s=0.05).error))
+
+
+def test_cameras_that_are_asked_first_close_beside_each_other_and_only_once(mjpeg_camera):
+    let_go, reading = threading.Event(), threading.Semaphore(0)
+
+    class Driver:
+        def read(self):
+            reading.release()
+            let_go.wait(30)
+            raise SourceError("gone")
+
+        def close(self):
+            pass
+
+    with ExitStack() as stack:
+        feeds = [
+            stack.enter_context(feed_of(f"{mjpeg_camera.url}{number}", opener=lambda *_: OpenDevice(device=Driver())))
+            for number in range(3)
+        ]
+        for _ in feeds:
+            assert reading.acquire(timeout=5)
+        began = time.monotonic()
+        for feed in feeds * 2:
+            feed.ask_to_close()
+        assert time.monotonic() - began < 0.2
+        assert feeds[0].frame(newer_than=began, timeout_s=5).reason is Reason.NO_FRAME  # at once
+        for feed in feeds:
+            feed.close()
+        assert time.monotonic() - began < 1
+        began = time.monotonic()
+        for feed in feeds * 3:
+            feed.close()
+        assert time.monotonic() - began < 0.2
+        let_go.set()
+
+
+def test_a_feed_that_was_never_started_closes_and_does_not_start_any_more(mjpeg_camera):
+    with feed_of(mjpeg_camera.url, start=False) as feed:
+        feed.ask_to_close()
+        feed.start()
+    assert mjpeg_camera.connections == 0
 
 
 def test_settings_that_cannot_be_set_are_said_with_the_camera_s_health(mjpeg_camera, caplog):
@@ -376,19 +475,10 @@ def test_a_driver_that_hangs_does_not_hold_up_the_close(mjpeg_camera, eventually
     with feed_of(mjpeg_camera.url, opener=lambda *_: OpenDevice(device=Driver())):
         assert is_reading.wait(5)
     # It is not another's before the driver has let go of it.
-    with feed_of(mjpeg_camera.url, start=False) as other:
-        with pytest.raises(SourceError, match="in use"):
-            other.start()
+    with feed_of(mjpeg_camera.url) as other:
+        eventually(lambda: "in use" in str(next_frame(other, timeout_s=0.05).error))
         let_go.set()
-        eventually(lambda: starts(other))
-
-
-def starts(feed) -> bool:
-    try:
-        feed.start()
-    except SourceError:
-        return False
-    return True
+        eventually(lambda: next_frame(other).reason is None)
 
 
 def open_descriptors() -> int:
