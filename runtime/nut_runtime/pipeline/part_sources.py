@@ -112,7 +112,7 @@ class FreeParts:
     def stop(self) -> None:
         """End at once."""
         self._stopped.set()
-        self._camera.close()
+        self._camera.ask_to_close()
 
     def close(self) -> None:
         """Let go of the camera."""
@@ -172,5 +172,7 @@ class TriggeredParts:
         """Let go of the cameras."""
         with suppress(Exception):
             self._triggers.stop()
+        for camera in self._cameras:  # all of them first: each may take most of a second
+            camera.ask_to_close()
         for camera in self._cameras:
             camera.close()
