@@ -12,11 +12,15 @@ from nut_runtime.bundle import Bundle
 from nut_runtime.contract import INPUT, OUTPUTS, STAGES
 from nut_runtime.engines.base import EngineResult, check_precision, to_result
 from nut_runtime.engines.import_openvino import import_openvino
-from nut_runtime.errors import EngineError
+from nut_runtime.errors import BundleError, EngineError
 
 __all__ = ["OpenVinoEngine"]
 
 _SIZES_KEPT = 64
+
+
+class _ReplacedError(BundleError, EngineError):
+    """The model's files were replaced: the bundle's fault, and to who judges frames an engine that fails."""
 
 
 class OpenVinoEngine:
@@ -27,7 +31,8 @@ class OpenVinoEngine:
 
     For every new frame size OpenVINO prepares anew and keeps what it prepared; a camera has one size, but a folder of
     pictures has many, so after `_SIZES_KEPT` sizes the model is compiled afresh (0.2 s), and its cache is bounded
-    (`import_openvino`). Its files are compared with their SHA-256 again before: `BundleError` where they were replaced.
+    (`import_openvino`). Its files are compared with their SHA-256 again before. Where they were replaced, frames of a
+    new size fail with an error that is a `BundleError` and an `EngineError`; sizes seen before are judged on.
     """
 
     name = "openvino"
@@ -62,10 +67,11 @@ class OpenVinoEngine:
         # Weights that are mapped from the file change with it: a bundle copied over another one in place would have
         # defects pass as good, or end the process (SIGBUS), under a model that was verified long ago.
         self._core.set_property({"ENABLE_MMAP": False})
-        self._compiled: Any = None
         self._streams = streams
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()  # requests that nobody uses at the moment
-        self._start()
+        self._compiled, requests = self._start()
+        for request in requests:
+            self._free.put(request)
         self._sizes: set[tuple[int, ...]] = set()
         self._sizes_lock = threading.Lock()
         self._stages: Any = None
@@ -96,20 +102,27 @@ class OpenVinoEngine:
         outputs = self._run(self._stages, frame)
         return {name: np.array(outputs[name]) for name in STAGES}
 
-    def _start(self) -> None:
-        """Compile the model."""
-        self._compiled = self._compile(())
-        for _ in range(self._streams):
-            self._free.put(self._compiled.create_infer_request())
+    def _start(self) -> tuple[Any, list[Any]]:
+        """Return the compiled model and a request for each stream."""
+        compiled = self._compile(())
+        try:
+            return compiled, [compiled.create_infer_request() for _ in range(self._streams)]
+        except RuntimeError as error:
+            raise EngineError(f"openvino cannot start {self._path}: {_first_line(error)}") from error
 
     def _restart(self) -> None:
-        """Compile the model afresh, once no frame is being judged; the old one's memory is given back first."""
-        self._bundle.check_model(self.name, is_fast=self._is_fast)  # it may have been replaced in the months since
-        for _ in range(self._streams):
+        """Compile the model afresh and take it up once no frame is being judged; if that fails, the old one stays."""
+        try:
+            self._bundle.check_model(self.name, is_fast=self._is_fast)  # it may have been replaced in the months since
+        except BundleError as error:
+            raise _ReplacedError(str(error)) from error
+        compiled, requests = self._start()  # before the old one goes: without requests, `infer` would wait for ever
+        for _ in requests:
             self._free.get()
-        self._compiled = None
+        self._compiled = compiled
         self._sizes.clear()
-        self._start()
+        for request in requests:
+            self._free.put(request)
 
     def _compile(self, exposed: tuple[str, ...]) -> Any:
         """Compile the model, with some inner tensors as outputs."""

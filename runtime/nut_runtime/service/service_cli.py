@@ -16,9 +16,9 @@ from nut_runtime.atomic import write_text
 from nut_runtime.cli_errors import NutGroup, say
 from nut_runtime.errors import InputError, OutputError
 from nut_runtime.service.systemd import MARK, UnitConfig, check_unit_name, unit_text
-from nut_runtime.station_file.config import StationConfig
+from nut_runtime.station_file.config import StationConfig, TriggerKind
 
-__all__ = ["service", "written_folders"]
+__all__ = ["read_paths", "service", "written_folders"]
 
 UNIT_FOLDER = "/etc/systemd/system"
 DEFAULT_NAME = "nut-station"
@@ -28,7 +28,6 @@ _SYSTEMD_RUNS = Path("/run/systemd/system")  # as sd_booted(3) looks
 _STATUS = (
     ("ActiveState", "state"),
     ("SubState", "in detail"),
-    ("StatusText", "says"),
     ("UnitFileState", "at boot"),
     ("ActiveEnterTimestamp", "since"),
     ("NRestarts", "restarts"),
@@ -98,6 +97,11 @@ def install(
     """
     station_file = station_file.absolute()  # not resolved: a link may be switched later
     station = _read_station(station_file)
+    if station.trigger.kind is TriggerKind.STDIN:
+        raise InputError(
+            f'{station_file}: trigger.kind is "{TriggerKind.STDIN}", and the standard input of a service is empty; '
+            f'choose "{TriggerKind.EVERY}", "{TriggerKind.HTTP}" or "{TriggerKind.PLC}"'
+        )
     check_unit_name(name)
     state_folder = state_folder or Path("/var/lib") / name
     writable = written_folders(station, station_file.parent)
@@ -109,6 +113,7 @@ def install(
             user=user,
             state_folder=state_folder,
             writable=tuple(folder for folder in writable if not folder.is_relative_to(state_folder)),
+            readable=tuple(read_paths(station, station_file.parent)),
             memory=None if memory == "none" else memory,
             cpu=cpu,
             has_video=any(_is_video(camera.address) for camera in station.cameras),
@@ -159,7 +164,7 @@ def uninstall(name: str, unit_folder: Path) -> None:
 @_folder_option
 @click.pass_context
 def status(ctx: click.Context, name: str, unit_folder: Path) -> None:
-    """Say whether the service runs, since when, and what it says of itself.
+    """Say whether the service runs, since when, and how often it was started again.
 
     Exit code 0: it runs; 1: it does not.
 
@@ -196,6 +201,28 @@ def written_folders(station: StationConfig, base: Path) -> list[Path]:
     folders = [file.parent for file in files if file is not None]
     folders += [folder for folder in (station.cache, station.pictures and station.pictures.folder) if folder]
     return sorted({Path(os.path.normpath(base / folder)) for folder in folders})
+
+
+def read_paths(station: StationConfig, base: Path) -> list[Path]:
+    """Return the files and folders that a station reads, besides its station file: absolute, sorted, each once.
+
+    Args:
+        station: The station.
+        base: What relative paths are relative to; absolute.
+    """
+    mqtt, webhook, serve = station.mqtt, station.webhook, station.serve
+    paths = [station.bundle, station.verify_key]
+    for camera in station.cameras:
+        paths.append(camera.ignore)
+        if camera.address.startswith("/") and not camera.address.startswith("/dev/"):  # a picture, video or folder
+            paths.append(Path(camera.address))
+    if mqtt is not None:
+        paths += [mqtt.password_file, mqtt.ca_file, mqtt.cert_file, mqtt.key_file]
+    if webhook is not None:
+        paths.append(webhook.token_file)
+    if serve is not None:
+        paths.append(serve.token_file)
+    return sorted({Path(os.path.normpath(base / path)) for path in paths if path is not None})
 
 
 def _read_station(path: Path) -> StationConfig:

@@ -33,6 +33,7 @@ class UnitConfig:
             to the state folder only.
         state_folder: Where the service runs, and may write. Below `/var/lib` systemd makes it.
         writable: Further folders that it may write to, absolute; they must exist.
+        readable: Further files and folders that it reads, absolute.
         memory: More than that, as `2G`, and the service is ended and started again; None sets no limit.
         cpu: Time of the CPUs, as `200%` for two of them; None sets no limit.
         has_video: Whether it may use the cameras at `/dev/video*`.
@@ -45,6 +46,7 @@ class UnitConfig:
     user: str | None = None
     state_folder: Path = Path("/var/lib/nut-station")
     writable: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
     memory: str | None = "4G"
     cpu: str | None = None
     has_video: bool = True
@@ -84,7 +86,13 @@ def _check_paths(config: UnitConfig) -> None:
         raise InputError(f"{config.command[0]} holds a quote or backslash, which systemd takes in no program's path")
     if str(config.state_folder).endswith(("\\", " ")):
         raise InputError(f"{config.state_folder} ends in a space or backslash, which a unit cannot say; rename it")
-    for path in (Path(config.command[0]), config.station_file, config.state_folder, *config.writable):
+    for path in (
+        Path(config.command[0]),
+        config.station_file,
+        config.state_folder,
+        *config.writable,
+        *config.readable,
+    ):
         if not path.is_absolute():
             raise InputError(f"{path} is not an absolute path, which a unit needs")
         if _is_below(path, _TEMPORARY):
@@ -108,10 +116,10 @@ def unit_text(config: UnitConfig) -> str:
         InputError: If a path holds a control character, which no unit can say.
     """
     program, *arguments = config.command
-    command = [*arguments, "run", "--config", str(config.station_file)]
+    command = [*arguments, "run", "--strict", "--config", str(config.station_file)]
     # Only in the arguments does systemd replace $: in the program's own path it stands for itself.
     start = " ".join([quoted(program), *(quoted(argument).replace("$", "$$") for argument in command)])
-    paths = [Path(program), config.station_file, config.state_folder, *config.writable]
+    paths = [Path(program), config.station_file, config.state_folder, *config.writable, *config.readable]
     lines = [
         MARK,
         "# Changes: systemctl edit NAME makes a drop-in that stays when this file is written again.",

@@ -1,15 +1,19 @@
 """Verdict records as JSON lines, in a file or on standard output."""
 
 import json
+import logging
+import os
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from nut_runtime.errors import OutputError
 from nut_runtime.parts import JudgedPart
 from nut_runtime.sinks.line_file import LineFile
 
 __all__ = ["JsonlJournal"]
+
+_log = logging.getLogger("nut_runtime")
 
 
 class JsonlJournal:
@@ -51,25 +55,70 @@ class JsonlJournal:
 
 
 class _StandardOutput:
-    """Standard output, which a service may have been started without."""
+    """Standard output, which a service may have been started without.
+
+    It is written to past Python's buffer, which keeps what it could not write: a record that is offered again would
+    come once more for each time. What cannot be taken back is the first half of a line in a pipe that was full then,
+    so such a line counts as written and its rest goes before the next one.
+    """
 
     def __init__(self) -> None:
         if sys.stdout is None:
             raise OutputError("standard output is closed; give a file with --output")
-        self._file: IO[bytes] = sys.stdout.buffer
+        self._buffer = sys.stdout.buffer
+        self._rest = b""
+        try:
+            self._descriptor: int | None = sys.stdout.fileno()
+        except (AttributeError, OSError, ValueError):  # one in memory, as a test or a notebook has
+            self._descriptor = None
+        try:
+            sys.stdout.flush()  # what was printed before comes before
+        except OSError as error:
+            raise _not_written(error) from error
 
     def append(self, line: bytes) -> None:
+        """Write a line.
+
+        Raises:
+            OutputError: If none of it was written.
+        """
         try:
-            self._file.write(line)
-            self._file.flush()
+            self._write_rest()
         except OSError as error:
-            raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
+            raise _not_written(error) from error
+        self._rest = line
+        try:
+            self._write_rest()
+        except OSError as error:
+            if len(self._rest) == len(line):
+                self._rest = b""
+                raise _not_written(error) from error
+            # It is begun; whether its rest can be written is told to the next one.
 
     def last_lines(self) -> list[bytes]:
         return []
 
     def close(self) -> None:
-        """Leave it open for whoever writes after us."""
+        """Write the rest of a line, and leave it open for whoever writes after us."""
+        try:
+            self._write_rest()
+        except OSError as error:
+            _log.warning("%s; the last line is cut off", _not_written(error))
+            self._rest = b""
+
+    def _write_rest(self) -> None:
+        """Write what is left of a line; `_rest` is then what is still left."""
+        if self._descriptor is None:
+            self._buffer.write(self._rest)
+            self._buffer.flush()
+            self._rest = b""
+            return
+        while self._rest:
+            self._rest = self._rest[os.write(self._descriptor, self._rest) :]
+
+
+def _not_written(error: OSError) -> OutputError:
+    return OutputError(f"cannot write to standard output: {error.strerror or error}")
 
 
 def _record(line: bytes) -> dict[str, Any]:

@@ -142,10 +142,21 @@ def _slowest_s(values: _Values) -> float:
 
 
 def _part(document: Document, values: _Values) -> Iterator[tuple[KeyPath, str]]:
-    """`at-least` has its number, and no more of it than there are cameras."""
+    """Views are combined only where there are some, and `at-least` has its number and as many cameras."""
     part = values.get("part", {})
     given = document.has("part", "at_least")
     if not document.is_sound("part", "combine"):
+        return
+    combine = part.get("combine", Combine.ANY)
+    kind = values.get("trigger", {}).get("kind", TriggerKind.FREE)
+    if combine is not Combine.ANY and kind is TriggerKind.FREE and document.is_sound("trigger"):
+        yield (
+            ("part", "combine"),
+            (
+                f'"{combine}" has no effect with trigger.kind = "{TriggerKind.FREE}", where each frame of each camera '
+                f'is a part by itself; choose a trigger such as "{TriggerKind.EVERY}"'
+            ),
+        )
         return
     if part.get("combine") is not Combine.AT_LEAST:
         if given:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,19 @@ from click.testing import CliRunner, Result
 
 from nut_runtime.errors import InputError
 from nut_runtime.service import service_cli
-from nut_runtime.service.service_cli import service, written_folders
+from nut_runtime.service.service_cli import read_paths, service, written_folders
 from nut_runtime.service.systemd import MARK
-from nut_runtime.station_file.config import CameraConfig, OutboxConfig, PicturesConfig, StationConfig
+from nut_runtime.station_file.config import (
+    CameraConfig,
+    MqttConfig,
+    OutboxConfig,
+    PicturesConfig,
+    ServeConfig,
+    StationConfig,
+    TriggerConfig,
+    TriggerKind,
+    WebhookConfig,
+)
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is of Linux only")
 
@@ -57,7 +68,7 @@ def test_install_writes_a_unit_and_says_what_to_type_next(run, tmp_path):
     text = unit.read_text()
     assert text.startswith(MARK)
     assert 'ReadWritePaths="/srv/nut/my pictures" /srv/nut/out\n' in text
-    assert "run --config /etc/nut/station.toml\n" in text
+    assert "run --strict --config /etc/nut/station.toml\n" in text
     assert unit.stat().st_mode & 0o777 == 0o644
     assert [path.name for path in tmp_path.iterdir()] == ["nut-station.service"]
     assert [line.strip() for line in result.output.splitlines()[1:]] == [
@@ -155,7 +166,7 @@ def test_a_link_to_the_version_in_use_stays_a_link_in_the_unit(monkeypatch):
         if str(current).startswith(("/tmp/", "/var/tmp/")):  # noqa: S108 (a checkout there)
             assert "temporary folder" in result.output
         else:
-            assert f"ExecStart={current / 'bin' / 'nut-runtime'} run" in result.output
+            assert f"ExecStart={current / 'bin' / 'nut-runtime'} run --strict" in result.output
 
 
 @pytest.mark.skipif(shutil.which("systemctl") is None, reason="systemctl is not installed")
@@ -190,6 +201,46 @@ def test_the_folders_that_a_station_writes_to_are_found_once_each(tmp_path):
     )
     assert written_folders(station, tmp_path) == [Path("/data"), tmp_path / "cache", tmp_path / "out"]
     assert written_folders(StationConfig(bundle=Path("bundle"), jsonl="-"), tmp_path) == []
+
+
+def test_the_files_that_a_station_reads_are_found(tmp_path):
+    station = StationConfig(
+        bundle=Path("bundle"),
+        verify_key=Path("/keys/plant.pem"),
+        cameras=(
+            CameraConfig(name="a", address="/dev/video0", ignore=Path("mask.png")),
+            CameraConfig(name="b", address="/films/b.mp4"),
+        ),
+        mqtt=MqttConfig(host="h", username="u", password_file=Path("password"), ca_file=Path("/keys/ca.pem")),
+        webhook=WebhookConfig(url="https://h"),
+        serve=ServeConfig(token_file=Path("page.token")),
+    )
+    assert read_paths(station, tmp_path) == sorted(
+        [
+            *(Path(path) for path in ("/films/b.mp4", "/keys/ca.pem", "/keys/plant.pem")),
+            *(tmp_path / name for name in ("bundle", "mask.png", "page.token", "password")),
+        ]
+    )
+
+
+def test_a_bundle_or_token_below_tmp_which_the_service_does_not_see_is_refused(run, station, tmp_path):
+    for described in (
+        replace(STATION, bundle=Path("/tmp/bundle")),  # noqa: S108 (refused)
+        replace(STATION, serve=ServeConfig(token_file=Path("/var/tmp/page.token"))),  # noqa: S108 (refused)
+    ):
+        station["station"] = described
+        result = run(*INSTALL, "--user", "nut")
+        assert result.exit_code == 2
+        assert "lies in a temporary folder" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_station_that_is_triggered_by_standard_input_is_no_service(run, station, tmp_path):
+    station["station"] = replace(STATION, trigger=TriggerConfig(kind=TriggerKind.STDIN))
+    result = run(*INSTALL, "--user", "nut")
+    assert result.exit_code == 2
+    assert "the standard input of a service is empty; choose" in result.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_station_file_is_read_and_checked_before_its_unit_is_written(run, bundle_folder, tmp_path):

@@ -25,7 +25,7 @@ def test_a_unit_waits_for_the_station_watches_it_and_never_gives_it_up():
     assert found["StartLimitIntervalSec"] == "0"
     assert (found["KillSignal"], found["TimeoutStopSec"]) == ("SIGTERM", "10")
     assert found["ExecReload"] == "/bin/kill -HUP $MAINPID"
-    assert found["ExecStart"] == "/opt/nut/bin/nut-runtime run --config /etc/nut/station.toml"
+    assert found["ExecStart"] == "/opt/nut/bin/nut-runtime run --strict --config /etc/nut/station.toml"
     assert unit_text(CONFIG).startswith(MARK + "\n")
 
 
@@ -68,6 +68,13 @@ def test_an_installation_in_a_home_stays_in_sight_but_cannot_be_written():
     assert settings(unit_text(config))["ProtectHome"] == "read-only"
 
 
+def test_a_bundle_in_a_home_stays_in_sight():
+    config = replace(CONFIG, readable=(Path("/home/ann/bundle"),))
+    found = settings(unit_text(config))
+    assert found["ProtectHome"] == "read-only"
+    assert "ReadWritePaths" not in found
+
+
 def test_limits_are_set_where_they_are_asked_for():
     found = settings(unit_text(replace(CONFIG, memory="1500M", cpu="150%")))
     assert (found["MemoryMax"], found["CPUQuota"]) == ("1500M", "150%")
@@ -108,6 +115,7 @@ def test_a_path_with_a_line_break_cannot_bring_settings_of_its_own():
         pytest.param({"cpu": "2"}, "expected a share", id="cpu"),
         pytest.param({"station_file": Path("station.toml")}, "not an absolute path", id="relative"),
         pytest.param({"station_file": Path("/var/tmp/station.toml")}, "temporary folder", id="private-tmp"),  # noqa: S108 (refused)
+        pytest.param({"readable": (Path("/tmp/bundle"),)}, "temporary folder", id="bundle-in-tmp"),  # noqa: S108 (refused)
         pytest.param({"writable": (Path("/srv/out"),)}, "give --user NAME", id="dynamic-user-elsewhere"),
         pytest.param({"command": ('/opt/"nut"/nut-runtime',)}, "quote or backslash", id="quote-in-program"),
         pytest.param({"state_folder": Path("/srv/nut\\")}, "ends in a space or backslash", id="continued-line"),

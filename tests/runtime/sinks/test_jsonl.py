@@ -2,9 +2,12 @@
 
 import json
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -85,6 +88,100 @@ def test_standard_output_that_is_closed_is_one_line(monkeypatch):
     monkeypatch.setattr("sys.stdout", None)
     with pytest.raises(OutputError, match="standard output is closed"):
         JsonlJournal("-")
+
+
+@pytest.fixture
+def small_pipe() -> Iterator[tuple[int, IO[str]]]:
+    """A pipe of a page, of which neither end waits: the end to read from, and the other as standard output."""
+    fcntl = pytest.importorskip("fcntl")
+    reader, writer = os.pipe()
+    if not hasattr(fcntl, "F_SETPIPE_SZ"):
+        pytest.skip("the size of a pipe is set on Linux only")
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    os.set_blocking(reader, False)
+    with os.fdopen(writer, "w") as output:
+        yield reader, output
+    os.close(reader)
+
+
+def taken(reader: int) -> bytes:
+    found = b""
+    with suppress(BlockingIOError):
+        while True:
+            found += os.read(reader, 65536)
+    return found
+
+
+def long_part(number: int) -> SimpleNamespace:
+    """A part whose record is more than a pipe takes at once."""
+    return SimpleNamespace(record={**record(number), "views": "x" * 6000})
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_that_was_full_has_each_record_once_and_whole_however_often_it_was_offered(small_pipe, monkeypatch):
+    reader, output = small_pipe
+    monkeypatch.setattr(sys, "stdout", output)
+    sink, found, refusals = JsonlJournal("-"), b"", []
+    for number in range(1, 6):
+        offers = 0
+        while True:  # the keeper offers a record again until it is taken
+            try:
+                sink.write(long_part(number))
+                break
+            except OutputError as error:
+                refusals.append(str(error))
+            offers += 1
+            if offers > 2:
+                found += taken(reader)
+    found += taken(reader)
+    sink.close()  # with the rest of the last line
+    found += taken(reader)
+    monkeypatch.undo()
+    assert len(refusals) > 3
+    assert all("cannot write to standard output" in one for one in refusals)
+    assert [json.loads(line) for line in found.splitlines()] == [long_part(number).record for number in range(1, 6)]
+
+
+def test_a_line_whose_rest_cannot_be_written_is_told_when_closing(small_pipe, monkeypatch, caplog):
+    reader, output = small_pipe
+    monkeypatch.setattr(sys, "stdout", output)
+    sink = JsonlJournal("-")
+    sink.write(long_part(1))
+    sink.close()
+    monkeypatch.undo()
+    assert len(taken(reader)) == 4096
+    assert "the last line is cut off" in caplog.text
+
+
+@needs_full
+def test_a_record_that_a_full_disk_did_not_take_is_on_standard_output_once_when_there_is_room(tmp_path, monkeypatch):
+    path = tmp_path / "out"
+    with Path("/dev/full").open("w") as output, path.open("wb") as room:
+        monkeypatch.setattr(sys, "stdout", output)
+        sink = JsonlJournal("-")
+        for _ in range(3):
+            with pytest.raises(OutputError, match="cannot write to standard output: No space left"):
+                sink.write(part(1))
+        os.dup2(room.fileno(), output.fileno())
+        sink.write(part(1))
+        sink.close()
+        monkeypatch.undo()
+    assert path.read_bytes() == text(1)
+
+
+def test_what_was_printed_before_comes_before_the_records(tmp_path, monkeypatch):
+    with (tmp_path / "out").open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        output.write("first\n")
+        JsonlJournal("-").write(part(1))
+        monkeypatch.undo()
+    assert (tmp_path / "out").read_bytes() == b"first\n" + text(1)
+
+
+def test_a_standard_output_in_memory_is_written_to_as_well(capsys):
+    JsonlJournal("-").write(part(1))
+    assert capsys.readouterr().out.encode() == text(1)
 
 
 def test_a_pipe_can_be_written_to(tmp_path):

@@ -34,6 +34,8 @@ from nut_runtime.station_file.keys import STATION, TableKind
 from nut_runtime.station_file.parse import check_station, read_station
 
 LEAST = 'bundle = "bundle"\n[[camera]]\nname = "a"\naddress = 0\n'
+EVERY = '[trigger]\nkind = "every"\n'
+GENICAM = LEAST.replace("= 0", '= "genicam: producer.cti#ID"')
 
 
 @pytest.fixture
@@ -234,9 +236,14 @@ def test_the_usual_values_in_the_example_are_the_defaults(place):
         (LEAST + '[outputs]\ncsv = "film.mp4/x.csv"', "film.mp4 is a file; expected a folder"),
         (LEAST + '[outputs]\njsonl = "x"\ncsv = "./x"', "line 7: outputs.csv: outputs.jsonl writes to"),
         (LEAST + '[outputs]\nsqlite = "x"\n[outbox]\npath = "x"', "line 8: outbox.path: outputs.sqlite writes to"),
-        (LEAST + '[part]\ncombine = "at-least"', 'line 6: part.combine: "at-least" needs at_least'),
+        (LEAST + EVERY + '[part]\ncombine = "at-least"', 'line 8: part.combine: "at-least" needs at_least'),
         (LEAST + "[part]\nat_least = 1", 'line 6: part.at_least: goes with combine = "at-least" only'),
-        (LEAST + '[part]\ncombine = "at-least"\nat_least = 2', "line 7: part.at_least: 2 views of only 1"),
+        (LEAST + EVERY + '[part]\ncombine = "at-least"\nat_least = 2', "line 9: part.at_least: 2 views of only 1"),
+        (
+            LEAST + '[part]\ncombine = "at-least"\nat_least = 1',
+            'line 6: part.combine: "at-least" has no effect with trigger.kind = "free", where each frame',
+        ),
+        (LEAST + '[trigger]\nkind = "free"\n[part]\ncombine = "all"', 'choose a trigger such as "every"'),
         (LEAST + '[trigger]\nkind = "plc"', 'line 6: trigger.kind: "plc" needs a table [plc]'),
         (LEAST + '[trigger]\nkind = "http"', 'line 6: trigger.kind: "http" needs a table [serve]'),
         (LEAST + '[trigger]\nkind = "free"\nevery_ms = 5', 'line 7: trigger.every_ms: goes with kind = "every" only'),
@@ -260,6 +267,10 @@ def test_the_usual_values_in_the_example_are_the_defaults(place):
         (LEAST + "[plc]\n[serve]\nport = 1502", "line 7: serve.port: [plc] listens at 1502 already"),
         (LEAST + '[[camera]]\nname = "A"\naddress = 1', "line 6: camera.name: the camera in line 3 has this name"),
         (LEAST + '[[camera]]\nname = "b"\naddress = "/dev/video0"', "line 7: camera.address: the camera in line 4"),
+        (
+            GENICAM + '[[camera]]\nname = "b"\naddress = "genicam: producer.cti#ID"',
+            "line 7: camera.address: the camera in line 4 reads 'genicam: producer.cti#ID' already",
+        ),
         ("bundle = ", "line 1: not TOML: invalid value"),
         ("\n\n[camera\n", "line 3: not TOML: expected ']'"),
         ('bundle = "C:\\nut\\bundle"', "line 1: bundle: expected text without control characters"),
@@ -286,6 +297,10 @@ def test_a_mistake_is_named_with_its_line_and_key(place, text, expected):
         LEAST.replace("= 0", '= "film.mp4"') + '[[camera]]\nname = "b"\naddress = "film.mp4"',
         LEAST.replace("= 0", '= "rtsp://user:pass@camera:554/1?x=y"'),
         LEAST.replace("= 0", '= "gstreamer: videotestsrc ! appsink"'),
+        GENICAM,
+        GENICAM + '[[camera]]\nname = "b"\naddress = "genicam: producer.cti#OTHER"',
+        LEAST + EVERY + '[part]\ncombine = "all"',
+        LEAST + '[trigger]\nkind = "free"\n[part]\ncombine = "any"',
         LEAST + '[serve]\nhost = "localhost"',
         LEAST + '[serve]\nhost = "::1"\nport = 0\n[plc]\nport = 0',
         LEAST + '[serve]\nhost = "0.0.0.0"\ntoken_file = "page.token"',
