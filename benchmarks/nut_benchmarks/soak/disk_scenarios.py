@@ -42,7 +42,7 @@ def disk_full(setting: Setting, times: int) -> Finding:
         what="disk full under JSONL, CSV and SQLite, and room again",
         times=times,
         outcome=(
-            f"the PLC-side answer was no-verdict (not-kept) while it was full, never good; all {judged} records are "
+            f"the answer was no-verdict (not-kept) while it was full, never good; all {judged} records are "
             "there afterwards, also those that had to wait, without a gap"
         ),
     )
