@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,11 @@ SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def _logging() -> Iterator[None]:
-    """`nut` quiets the logging of its whole process, which here goes on to other tests."""
-    yield
+def _logging() -> None:
+    """`nut` and some libraries quiet the logging of the whole process, which here goes on to other tests."""
     logging.disable(logging.NOTSET)
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("nut_runtime").disabled = False
 
 
 @pytest.fixture(scope="session")
