@@ -17,7 +17,11 @@ def _logging() -> None:
     """`nut` and some libraries quiet the logging of the whole process, which here goes on to other tests."""
     logging.disable(logging.NOTSET)
     logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("nut_runtime").disabled = False
+    ours = logging.getLogger("nut_runtime")
+    ours.setLevel(logging.NOTSET)
+    ours.disabled = False
+    for one in ours.filters[:]:
+        ours.removeFilter(one)
 
 
 @pytest.fixture(scope="session")
