@@ -40,9 +40,7 @@ soak: $(READY)  ## What a station must survive, for long: half an hour; after `m
 	@$(PLACES); exec $(BIN)/python -m nut_benchmarks.soak --model "$$out/bundle" --dataset "$${data:-$$out/nuts}" -o "$$out/soak.md"
 
 test: $(READY)  ## All tests, the long ones too
-	@# In two processes: what an export imports quiets logging for good, which tests of the runtime read.
-	$(BIN)/python -m pytest tests/runtime
-	$(BIN)/python -m pytest --ignore=tests/runtime
+	$(BIN)/python -m pytest
 
 test-fast: $(READY)  ## The tests that take seconds
 	$(BIN)/python -m pytest -m "not slow"

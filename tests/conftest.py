@@ -13,15 +13,9 @@ SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def _logging() -> None:
-    """`nut` and some libraries quiet the logging of the whole process, which here goes on to other tests."""
+def _loud_again() -> None:
+    """Undo what a command of `nut` did to the logging of its whole process, which here goes on to other tests."""
     logging.disable(logging.NOTSET)
-    logging.getLogger().setLevel(logging.WARNING)
-    ours = logging.getLogger("nut_runtime")
-    ours.setLevel(logging.NOTSET)
-    ours.disabled = False
-    for one in ours.filters[:]:
-        ours.removeFilter(one)
 
 
 @pytest.fixture(scope="session")

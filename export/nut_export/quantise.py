@@ -13,7 +13,7 @@ pairs of channels to add, and OpenVINO adds their products in 32 bits.
 import contextlib
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -166,17 +166,32 @@ def _quantise(
         import nncf
         from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
-        nncf.set_log_level(logging.ERROR)
-        name = features.graph.input[0].name
-        quantised: onnx.ModelProto = nncf.quantize(
-            features,
-            nncf.Dataset(list(pixels), lambda picture: {name: picture}),
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(pixels),
-            ignored_scope=nncf.IgnoredScope(names=list(ignored)),
-            advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
-        )
+        with _quiet_nncf():
+            name = features.graph.input[0].name
+            quantised: onnx.ModelProto = nncf.quantize(
+                features,
+                nncf.Dataset(list(pixels), lambda picture: {name: picture}),
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(pixels),
+                ignored_scope=nncf.IgnoredScope(names=list(ignored)),
+                advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
+            )
     return quantised
+
+
+@contextlib.contextmanager
+def _quiet_nncf() -> Iterator[None]:
+    """Let only errors of NNCF through; it must be imported before, for its logger is of a class of its own.
+
+    Its `set_log_level` would also set every handler of that logger, which others share, and for good.
+    """
+    logger = logging.getLogger("nncf")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _only(quantised: onnx.ModelProto, features: onnx.ModelProto, name: str) -> onnx.ModelProto:

@@ -1,8 +1,6 @@
 """`nut export`: what it prints, and what a user's mistake looks like."""
 
-import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +11,6 @@ from nut_runtime.bundle import open_bundle
 from nut_runtime.cli import main as runtime
 
 pytestmark = pytest.mark.usefixtures("quick_export")
-
-
-@pytest.fixture(autouse=True)
-def _loud_again() -> Iterator[None]:
-    """Undo what a command does to the process's logging."""
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def _export(*arguments: object) -> Result:

@@ -1,8 +1,6 @@
 """`nut train` and `nut evaluate`: what a user's mistake looks like, and that it leaves nothing behind."""
 
-import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -12,13 +10,6 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from nut_benchmarks.cli import main
-
-
-@pytest.fixture(autouse=True)
-def _loud_again() -> Iterator[None]:
-    """Undo what a command does to the process's logging."""
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """`nut export --from-checkpoint`: what it prints, and what a user's mistake looks like."""
 
-import logging
-from collections.abc import Iterator
-
 import pytest
 from click.testing import CliRunner, Result
 
@@ -10,13 +7,6 @@ from nut_benchmarks.cli import main
 from nut_runtime.bundle import open_bundle
 
 pytestmark = pytest.mark.usefixtures("quick_export")
-
-
-@pytest.fixture(autouse=True)
-def _loud_again() -> Iterator[None]:
-    """Undo what a command does to the process's logging."""
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def _export(*arguments: object) -> Result:
