@@ -15,7 +15,10 @@ from nut_benchmarks.soak.station_process import StationProcess
 from nut_runtime.errors import NutError
 from nut_runtime.pictures import write_picture
 
-__all__ = ["Finding", "LostError", "Setting", "check", "check_numbers", "played", "running", "station_with"]
+__all__ = ["STOPS_S", "Finding", "LostError", "Setting", "check", "check_numbers", "played", "running", "station_with"]
+
+STOPS_S = 5.0
+"""How long a station may take to stop; docs/service.md promises it."""
 
 
 class LostError(NutError, AssertionError):

@@ -2,19 +2,21 @@
 
 import random
 import shutil
+import socket
 import statistics
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from nut_benchmarks.soak.broker import Broker, Subscriber, free_port
-from nut_benchmarks.soak.checks import Finding, Setting, check, check_numbers, played, running, station_with
+from nut_benchmarks.soak.checks import STOPS_S, Finding, Setting, check, check_numbers, played, running, station_with
 from nut_benchmarks.soak.mjpeg_server import MjpegServer
 from nut_benchmarks.soak.station_process import wait_for
 
-__all__ = ["broker_away", "camera_away", "plc_vanishes", "webhook_hangs"]
+__all__ = ["broker_away", "camera_away", "plc_vanishes", "stopped_while_cameras_are_away", "webhook_hangs"]
 
 
 def camera_away(setting: Setting, times: int) -> Finding:
@@ -53,6 +55,37 @@ def camera_away(setting: Setting, times: int) -> Finding:
             f"verdicts again {statistics.median(back):.1f} s after its return (median), {max(back):.1f} s at most; "
             f"every one of {len(answers)} triggers answered and recorded"
         ),
+    )
+
+
+def stopped_while_cameras_are_away(setting: Setting, cameras: int) -> Finding:
+    """Send SIGTERM while every camera takes the connection and sends nothing, and a part waits for them."""
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(cameras)]
+        port = free_port()
+        others = "".join(
+            f'[[camera]]\nname = "side-{number}"\naddress = "http://127.0.0.1:{one.getsockname()[1]}/"\n'
+            for number, one in enumerate(silent[1:])
+        )
+        more = f'{others}[trigger]\nkind = "http"\n[serve]\nport = {port}\n'
+        address = f"http://127.0.0.1:{silent[0].getsockname()[1]}/"
+        station = station_with(setting, "cameras-away", address, more)
+        with running(station):
+            wait_for(lambda: station.trigger(port, "first"), within_s=60, why="no answer at its start")
+            answers: list[dict[str, Any] | None] = []
+            asking = threading.Thread(target=lambda: answers.append(station.trigger(port, "last", timeout_s=10.0)))
+            asking.start()
+            time.sleep(0.3)  # the part is being looked at
+            seconds = station.terminate()
+            asking.join(10)
+    judged = check_numbers(station)
+    check(holds=station.exit_code == 0, what=f"exit code {station.exit_code}: {station.log[-300:]}")
+    check(holds=seconds < STOPS_S, what=f"it took {seconds:.1f} s to stop")
+    check(holds=judged == 2, what=f"2 triggers, {judged} records")  # noqa: PLR2004 - as many as were triggered
+    return Finding(
+        what=f"SIGTERM while {cameras} cameras take the connection and send nothing, with a part waiting for them",
+        times=1,
+        outcome=f"exit code 0 within {seconds:.1f} s; both triggers recorded, without a verdict",
     )
 
 

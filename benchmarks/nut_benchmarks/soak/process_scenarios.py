@@ -7,14 +7,12 @@ import threading
 import time
 
 from nut_benchmarks.soak.broker import free_port
-from nut_benchmarks.soak.checks import Finding, Setting, check, check_numbers, played, running, station_with
+from nut_benchmarks.soak.checks import STOPS_S, Finding, Setting, check, check_numbers, played, running, station_with
 from nut_benchmarks.soak.station_process import StationProcess, wait_for
 
 __all__ = ["full_speed", "killed", "terminated", "two_instances"]
 
 _MEMORY_MB = 20.0
-_STOPS_S = 5.0
-"""What docs/service.md promises."""
 
 
 def full_speed(setting: Setting, parts: int) -> Finding:
@@ -36,7 +34,7 @@ def full_speed(setting: Setting, parts: int) -> Finding:
     # Allocators round, and SQLite's cache fills; a leak goes on.
     check(holds=memory[-1] - memory[0] < _MEMORY_MB, what=f"memory grew: {memory}")
     check(holds=seen[-1][1] <= seen[0][1] + 2, what=f"descriptors grew: {[one[1] for one in seen]}")
-    check(holds=seconds < _STOPS_S, what=f"it took {seconds:.1f} s to stop")
+    check(holds=seconds < STOPS_S, what=f"it took {seconds:.1f} s to stop")
     return Finding(
         what="parts at full speed with JSONL, CSV, SQLite, pictures and the page",
         times=judged,
@@ -102,7 +100,7 @@ def terminated(setting: Setting, times: int) -> Finding:
             station.wait_for_parts(station.count() + 5)
             seconds.append(station.terminate())
             check(holds=station.exit_code == 0, what=f"exit code {station.exit_code}: {station.log[-300:]}")
-    check(holds=max(seconds) < _STOPS_S, what=f"it took {max(seconds):.1f} s to stop")
+    check(holds=max(seconds) < STOPS_S, what=f"it took {max(seconds):.1f} s to stop")
     judged = check_numbers(station)
     return Finding(
         what="SIGTERM under full load",

@@ -4,7 +4,13 @@ from collections.abc import Callable
 
 from nut_benchmarks.soak.checks import Finding, Setting
 from nut_benchmarks.soak.disk_scenarios import disk_full
-from nut_benchmarks.soak.network_scenarios import broker_away, camera_away, plc_vanishes, webhook_hangs
+from nut_benchmarks.soak.network_scenarios import (
+    broker_away,
+    camera_away,
+    plc_vanishes,
+    stopped_while_cameras_are_away,
+    webhook_hangs,
+)
 from nut_benchmarks.soak.process_scenarios import full_speed, killed, terminated, two_instances
 
 __all__ = ["SCENARIOS"]
@@ -14,6 +20,7 @@ SCENARIOS: dict[str, Callable[[Setting], Finding]] = {
     "killed": lambda setting: killed(setting, 50),
     "terminated": lambda setting: terminated(setting, 20),
     "camera-away": lambda setting: camera_away(setting, 20),
+    "stopped-while-cameras-are-away": lambda setting: stopped_while_cameras_are_away(setting, 9),
     "broker-away": lambda setting: broker_away(setting, 60.0),
     "webhook-hangs": lambda setting: webhook_hangs(setting, 30.0),
     "disk-full": lambda setting: disk_full(setting, 10),

@@ -108,7 +108,7 @@ class OpenVinoEngine:
         try:
             return compiled, [compiled.create_infer_request() for _ in range(self._streams)]
         except RuntimeError as error:
-            raise EngineError(f"openvino cannot start {self._path}: {_first_line(error)}") from error
+            raise EngineError(f"openvino cannot start {self._path}: {_last_line(error)}") from error
 
     def _restart(self) -> None:
         """Compile the model afresh and take it up once no frame is being judged; if that fails, the old one stays."""
@@ -132,7 +132,7 @@ class OpenVinoEngine:
                 model.add_outputs(list(exposed))
             return self._core.compile_model(model, "CPU", self._config)
         except RuntimeError as error:
-            raise EngineError(f"openvino cannot load {self._path}: {_first_line(error)}") from error
+            raise EngineError(f"openvino cannot load {self._path}: {_last_line(error)}") from error
 
     @staticmethod
     def _run(request: Any, frame: NDArray[np.uint8]) -> Any:
@@ -140,10 +140,10 @@ class OpenVinoEngine:
             return request.infer({INPUT: np.ascontiguousarray(frame)[None]}, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             raise EngineError(
-                f"openvino failed on a frame of shape {list(frame.shape)}: {_first_line(error)}"
+                f"openvino failed on a frame of shape {list(frame.shape)}: {_last_line(error)}"
             ) from error
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

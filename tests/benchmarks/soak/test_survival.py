@@ -10,7 +10,13 @@ import pytest
 from nut_benchmarks.soak.broker import find_mosquitto
 from nut_benchmarks.soak.checks import Setting
 from nut_benchmarks.soak.disk_scenarios import disk_full
-from nut_benchmarks.soak.network_scenarios import broker_away, camera_away, plc_vanishes, webhook_hangs
+from nut_benchmarks.soak.network_scenarios import (
+    broker_away,
+    camera_away,
+    plc_vanishes,
+    stopped_while_cameras_are_away,
+    webhook_hangs,
+)
 from nut_benchmarks.soak.process_scenarios import full_speed, killed, terminated, two_instances
 from nut_runtime.bundle import open_bundle
 
@@ -46,6 +52,10 @@ def test_sigterm_drains_within_five_seconds(setting):
 
 def test_a_camera_without_power_is_answered_for_and_back_within_two_seconds(setting):
     assert camera_away(setting, 2).lost == 0
+
+
+def test_sigterm_ends_it_within_five_seconds_though_all_cameras_hang(setting):
+    assert stopped_while_cameras_are_away(setting, 4).lost == 0
 
 
 @pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed (Debian package mosquitto)")

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,6 +70,18 @@ def test_the_sequence_goes_on_in_the_next_run(judged_part, tmp_path):
     journal = SqliteJournal(path)
     assert journal.last_sequence() == 42
     journal.close()
+    journal.close()
+
+
+def test_a_clock_that_is_set_back_changes_neither_order_nor_numbers(judged_part, tmp_path):
+    path = tmp_path / "verdicts.sqlite"
+    early, late, later = judged_part(50), judged_part(51), judged_part(12)  # their times are their numbers' seconds
+    later = replace(later, sequence=52, record=later.record | {"sequence": 52, "id": "run1-52"})
+    written(path, early, late, later)
+    assert later.record["timestamp"] < early.record["timestamp"]
+    assert [record["sequence"] for record in read_parts(path, 3)] == [52, 51, 50]
+    journal = SqliteJournal(path)
+    assert journal.last_sequence() == 52
     journal.close()
 
 
