@@ -214,11 +214,14 @@ def _bench_station(bundle: Path | None, dataset: Path | None, threads: int) -> N
 
     if bundle is None or dataset is None:
         raise InputError("give a bundle and a data set to measure a station with: --bundle DIR --dataset DIR")
-    click.echo(f"{'':<12} {'engine alone':>14} {'station':>14} {'share':>7}  parts a second, medians; rejects saved")
+    head = "parts a second, medians; share with its quartiles; rejects, whose pictures were saved"
+    click.echo(f"{'':<12} {'engine alone':>14} {'station':>14} {'share':>20}  {head}")
     for engine in sorted(ENGINES):
         found = station_rate(bundle, dataset, engine=engine, threads=threads or None)
         bare, whole = statistics.median(found.alone), statistics.median(found.station)
-        click.echo(f"{engine:<12} {bare:>14.1f} {whole:>14.1f} {found.ratio:>6.1%}  {found.rejects:.0%}")
+        low, middle, high = found.quartiles
+        share = f"{middle:.1%} ({low:.0%}-{high:.0%})"
+        click.echo(f"{engine:<12} {bare:>14.1f} {whole:>14.1f} {share:>20}  {found.rejects:.0%}")
 
 
 def _bench_growth(dataset: Path | None, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:

@@ -41,7 +41,6 @@ class StationRate:
 
     Attributes:
         engine: The engine.
-        streams: Frames judged at a time.
         parts: Parts a round.
         alone: Parts a second of the engine alone, by round.
         station: Parts a second of the station, by round.
@@ -49,7 +48,6 @@ class StationRate:
     """
 
     engine: str
-    streams: int
     parts: int
     alone: tuple[float, ...]
     station: tuple[float, ...]
@@ -58,9 +56,14 @@ class StationRate:
     @property
     def ratio(self) -> float:
         """The station's rate as a share of the engine's, median over the rounds, each against its neighbour."""
-        return statistics.median(
-            with_outputs / bare for with_outputs, bare in zip(self.station, self.alone, strict=True)
-        )
+        return self.quartiles[1]
+
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        """The quartiles of that share over the rounds."""
+        shares = [whole / bare for whole, bare in zip(self.station, self.alone, strict=True)]
+        low, middle, high = statistics.quantiles(shares, n=4)
+        return low, middle, high
 
 
 class _InMemory:
@@ -92,18 +95,21 @@ def station_rate(
     *,
     engine: str | None = None,
     threads: int | None = None,
-    parts: int = 400,
-    rounds: int = 5,
+    parts: int = 150,
+    rounds: int = 21,
 ) -> StationRate:
-    """Measure in turns: the engine alone in a loop, then the station with JSONL, CSV, SQLite, pictures and page.
+    """Measure in turns: the engine alone in a loop, and the station with JSONL, CSV, SQLite, pictures and page.
+
+    Many short rounds, each against its neighbour and in changing order: on a machine whose cores others share, the rate
+    of one engine alone changes by a third from one second to the next.
 
     Args:
         bundle: The bundle.
-        dataset: Its test pictures are judged, those of the most common size.
+        dataset: Its test pictures are judged, brought to one size as a camera has it.
         engine: As in `Inspector`.
         threads: As in `Inspector`.
         parts: Parts a round.
-        rounds: How often both are measured.
+        rounds: How often both are measured, at least twice.
 
     Raises:
         InputError: If the data set has no test pictures.
@@ -113,22 +119,29 @@ def station_rate(
     inspector.warm_up(*pictures[0].shape[:2])
     alone, station = [], []
     rejects = 0
-    for _ in range(rounds):
-        started = time.perf_counter()
-        for number in range(parts):
-            inspector.inspect(pictures[number % len(pictures)])
-        alone.append(parts / (time.perf_counter() - started))
-        with tempfile.TemporaryDirectory(prefix="nut-rate-") as folder:
-            seconds, rejects = _run(inspector, pictures, parts, Path(folder))
-        station.append(parts / seconds)
+    for number in range(rounds):
+        for is_station in (number % 2 == 0, number % 2 == 1):
+            if is_station:
+                with tempfile.TemporaryDirectory(prefix="nut-rate-") as folder:
+                    seconds, rejects = _run(inspector, pictures, parts, Path(folder))
+                station.append(parts / seconds)
+            else:
+                alone.append(_alone(inspector, pictures, parts))
     return StationRate(
         engine=inspector.engine.name,
-        streams=1,
         parts=parts,
         alone=tuple(alone),
         station=tuple(station),
         rejects=rejects / parts,
     )
+
+
+def _alone(inspector: Inspector, pictures: Sequence[NDArray[np.uint8]], parts: int) -> float:
+    """Return the parts a second of the engine alone."""
+    started = time.perf_counter()
+    for number in range(parts):
+        inspector.inspect(pictures[number % len(pictures)])
+    return parts / (time.perf_counter() - started)
 
 
 def _run(inspector: Inspector, pictures: Sequence[NDArray[np.uint8]], parts: int, folder: Path) -> tuple[float, int]:
