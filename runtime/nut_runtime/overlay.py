@@ -42,11 +42,11 @@ def draw_heat(
     factor = max(1.0, min(_SMALLEST_SIDE_PX / min(height, width), _LARGEST_ENLARGED_PX / max(height, width)))
     size = (round(width * factor), round(height * factor))
     picture = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR) if factor > 1 else frame
-    values = cv2.resize(anomaly_map, size, interpolation=cv2.INTER_LINEAR)
-    heat = np.clip((values - _HEAT_FROM) / (_HEAT_TO - _HEAT_FROM), 0, 1)
+    # Coloured at the map's own size, which is small, and blended in one pass: a 1080p frame would take ten times as long.
+    heat = np.clip((anomaly_map - _HEAT_FROM) / (_HEAT_TO - _HEAT_FROM), 0, 1)
     colours = cv2.applyColorMap((255 * (0.3 + 0.7 * heat)).astype(np.uint8), cv2.COLORMAP_TURBO)
-    opacity = np.minimum(2 * heat, 1)[:, :, None] * _STRONGEST_HEAT
-    blended = (picture * (1 - opacity) + colours * opacity).astype(np.uint8)
+    opacity = cv2.resize((np.minimum(2 * heat, 1) * _STRONGEST_HEAT).astype(np.float32), size)
+    blended = cv2.blendLinear(picture, cv2.resize(colours, size), 1 - opacity, opacity)
     if pred_mask is not None and pred_mask.any():
         mask = cv2.resize(pred_mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
         outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
