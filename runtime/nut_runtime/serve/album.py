@@ -13,7 +13,7 @@ from nut_runtime.serve.shown import Kind, shown_jpeg
 
 __all__ = ["Album"]
 
-_REST = 4.0  # rests four times as long as a picture took: at most a fifth of a core, however many rejects come
+_REST = 19.0  # times as long as a picture took: a twentieth of a core, however many rejects come
 
 
 @dataclass(slots=True)
