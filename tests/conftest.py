@@ -8,6 +8,8 @@ import pytest
 
 # Before torch, OpenBLAS and OpenVINO start their pools: the tests are many and small.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Before a test imports ONNX Runtime by itself: its telemetry has a thread that can end the whole process.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.engines.base import EngineResult
+from nut_runtime.engines.import_onnxruntime import import_onnxruntime
 from nut_runtime.engines.import_openvino import import_openvino
 from nut_runtime.pictures import read_picture
 
@@ -138,8 +139,7 @@ def load_judge(engine: str, model: Path, threads: int, cache: Path | None = None
 def _load_anomalib_graph(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]:
     """Load the ONNX file that anomalib exported, in float32, with the float picture it takes made from the frame."""
     if engine == "onnxruntime":
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
