@@ -34,52 +34,64 @@ class Bundle:
     manifest: Manifest
     verified_by: str | None = None
 
-    def model_path(self, engine: str, *, is_fast: bool = False) -> Path:
+    def model_path(self, engine: str, *, is_fast: bool = False, is_batch: bool = False) -> Path:
         """Return the model file for an engine.
 
         Args:
             engine: Name of the engine.
             is_fast: Take the fast model of a cascade instead of the exact one.
+            is_batch: Take the one for several frames at once.
 
         Raises:
             BundleError: If the bundle has none for it.
         """
-        cascade = self.manifest.cascade
+        cascade, batch = self.manifest.cascade, self.manifest.batch
+        if is_batch:
+            path = None if batch is None else batch.models.get(engine)
+            if path is None:
+                raise BundleError(
+                    f"{self.folder} has no model of {engine} for several frames at once; export it with --batch N"
+                )
+            return self.folder / path
         models = cascade.models if is_fast and cascade is not None else self.manifest.models
         path = models.get(engine)
         if path is None:
             raise BundleError(f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}")
         return self.folder / path
 
-    def model_digest(self, engine: str, *, is_fast: bool = False) -> str:
+    def model_digest(self, engine: str, *, is_fast: bool = False, is_batch: bool = False) -> str:
         """Return a digest of an engine's model files, from their SHA-256 in the manifest; hex.
 
         Args:
             engine: Name of the engine.
             is_fast: Take the fast model of a cascade instead of the exact one.
+            is_batch: Take the one for several frames at once.
 
         Raises:
             BundleError: If the bundle has no model for it.
         """
-        sums = [self.manifest.files[name].sha256 for name in self._model_files(engine, is_fast=is_fast)]
+        sums = [
+            self.manifest.files[name].sha256 for name in self._model_files(engine, is_fast=is_fast, is_batch=is_batch)
+        ]
         return hashlib.sha256("".join(sums).encode()).hexdigest()
 
-    def check_model(self, engine: str, *, is_fast: bool = False) -> None:
+    def check_model(self, engine: str, *, is_fast: bool = False, is_batch: bool = False) -> None:
         """Compare an engine's model files with their SHA-256 once more, before they are read once more.
 
         Args:
             engine: Name of the engine.
             is_fast: Check the fast model of a cascade instead of the exact one.
+            is_batch: Check the one for several frames at once.
 
         Raises:
             BundleError: If one was altered, or the whole bundle replaced, since it was opened.
         """
-        for name in self._model_files(engine, is_fast=is_fast):
+        for name in self._model_files(engine, is_fast=is_fast, is_batch=is_batch):
             _check_file(self.folder, name, self.manifest.files[name])
 
-    def _model_files(self, engine: str, *, is_fast: bool) -> list[str]:
+    def _model_files(self, engine: str, *, is_fast: bool, is_batch: bool) -> list[str]:
         """Return the files of an engine's model: one of ONNX, two of an IR."""
-        path = self.model_path(engine, is_fast=is_fast).relative_to(self.folder).as_posix()
+        path = self.model_path(engine, is_fast=is_fast, is_batch=is_batch).relative_to(self.folder).as_posix()
         return [name for name in (path, f"{path.removesuffix('.xml')}.bin") if name in self.manifest.files]
 
     def unlisted_files(self) -> list[str]:

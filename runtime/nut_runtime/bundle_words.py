@@ -41,6 +41,8 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
     if calibration and not calibration.get("is_supported", True):
         held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
         rows.append(("", f"{held_out} held-out pictures can speak for no less than {smallest:.1f}%"))
+    if (batch := manifest.batch) is not None:
+        rows.append(("batch", f"{batch.size} frames at once as well, {', '.join(batch.models)}"))
     for engine, chosen in facts.get("fast", {}).items():
         rows.append((f"fast {engine}", _fast_words(chosen)))
     for engine, width in manifest.cascade.guard.items() if manifest.cascade is not None else ():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from nut_runtime.batch_models import BatchModels
 from nut_runtime.errors import BundleError, InputError
 from nut_runtime.scoring import OperatingPoint
 from nut_runtime.view_calibration import ViewCalibration
@@ -95,6 +96,7 @@ class Manifest:
         cascade: The fast model in front, where the precision is `cascade`.
         frame_px: Height and width of the only frames the model files take; None where they take any.
         calibration: What the views of good parts were like; None in bundles from before it was stored.
+        batch: Models that judge several frames at once; None where none were asked for.
     """
 
     bundle_id: str
@@ -114,6 +116,7 @@ class Manifest:
     cascade: Cascade | None = None
     frame_px: tuple[int, int] | None = None
     calibration: ViewCalibration | None = None
+    batch: BatchModels | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types, the schema number first."""
@@ -148,6 +151,7 @@ class Manifest:
             "cascade": None if self.cascade is None else self.cascade.to_json(),
             **({} if self.frame_px is None else {"frame_px": list(self.frame_px)}),
             **({} if self.calibration is None else {"calibration": self.calibration.to_json()}),
+            **({} if self.batch is None else {"batch": self.batch.to_json()}),
         }
 
     @classmethod
@@ -210,6 +214,7 @@ class Manifest:
             cascade=_cascade(data.get("cascade")),
             frame_px=_frame_px(data.get("frame_px")),
             calibration=None if data.get("calibration") is None else ViewCalibration.from_json(data["calibration"]),
+            batch=None if data.get("batch") is None else BatchModels.from_json(data["batch"]),
         )
 
 
@@ -244,6 +249,7 @@ def _check_paths(manifest: Manifest) -> None:
         if _SHA256.fullmatch(entry.sha256) is None:
             raise BundleError(f"{MANIFEST} has no valid SHA-256 for {path}; export the bundle again")
     named = [*manifest.models.values(), *(manifest.cascade.models.values() if manifest.cascade else ())]
+    named += manifest.batch.models.values() if manifest.batch else ()
     # An IR keeps its weights, the memory bank among them, in a second file.
     named += [f"{path.removesuffix('.xml')}.bin" for path in named if path.endswith(".xml")]
     for frame in manifest.golden:

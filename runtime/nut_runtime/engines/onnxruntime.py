@@ -20,7 +20,7 @@ _LENGTH_DELIMITED = 2
 
 
 class OnnxRuntimeEngine:
-    """A bundle's ONNX model in a CPU session, of a cascade its fast one where that is asked for.
+    """A bundle's ONNX model in a CPU session; where asked for, a cascade's fast one or that for several frames.
 
     ONNX Runtime computes what is float32 in the file in float32.
     """
@@ -28,11 +28,19 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
     precision = "float32"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, streams: int = 1, is_fast: bool = False) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        streams: int = 1,
+        is_fast: bool = False,
+        is_batch: bool = False,
+    ) -> None:
         check_precision(bundle.manifest.precision)
         self._onnxruntime = import_onnxruntime()
         self.version = str(self._onnxruntime.__version__)
-        self._path = bundle.model_path(self.name, is_fast=is_fast)
+        self._path = bundle.model_path(self.name, is_fast=is_fast, is_batch=is_batch)
         # A session is called from several threads at a time, and each call then uses so many of its own.
         cores = threads if threads is not None or streams == 1 else this_machine().cores
         self._threads = cores if cores is None else max(cores // streams, 1)
@@ -41,13 +49,18 @@ class OnnxRuntimeEngine:
 
     def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
         """Judge one frame."""
-        return to_result(self._run(self._session, tuple(OUTPUTS), frame))
+        return self.infer_batch(frame[None])[0]
+
+    def infer_batch(self, frames: NDArray[np.uint8]) -> list[EngineResult]:
+        """Judge as many frames as the model takes."""
+        outputs = self._run(self._session, tuple(OUTPUTS), frames)
+        return [to_result(outputs, place) for place in range(len(frames))]
 
     def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Return the tensors inside the graph."""
         if self._stages is None:
             self._stages = self._load(with_outputs(self._path.read_bytes(), STAGES))
-        return self._run(self._stages, STAGES, frame)
+        return self._run(self._stages, STAGES, frame[None])
 
     def _load(self, model: str | bytes) -> Any:
         options = self._onnxruntime.SessionOptions()
@@ -60,11 +73,11 @@ class OnnxRuntimeEngine:
             raise EngineError(f"onnxruntime cannot load {self._path}: {_first_line(error)}") from error
 
     @staticmethod
-    def _run(session: Any, names: tuple[str, ...], frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    def _run(session: Any, names: tuple[str, ...], frames: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         try:
-            outputs = session.run(list(names), {INPUT: np.ascontiguousarray(frame)[None]})
+            outputs = session.run(list(names), {INPUT: np.ascontiguousarray(frames)})
         except Exception as error:  # ONNX Runtime raises classes of a private module
-            shape = list(frame.shape)
+            shape = list(frames.shape[1:])
             raise EngineError(f"onnxruntime failed on a frame of shape {shape}: {_first_line(error)}") from error
         return dict(zip(names, outputs, strict=True))
 

@@ -24,7 +24,7 @@ class _ReplacedError(BundleError, EngineError):
 
 
 class OpenVinoEngine:
-    """A bundle's IR compiled for the CPU; of a cascade, its fast one where that is asked for.
+    """A bundle's IR compiled for the CPU; where asked for, a cascade's fast one or that for several frames.
 
     Left alone, OpenVINO computes in bf16 on CPUs that have it, which moves scores by up to 3% of their range;
     the precision is therefore pinned and read back.
@@ -44,13 +44,14 @@ class OpenVinoEngine:
         threads: int | None = None,
         streams: int = 1,
         is_fast: bool = False,
+        is_batch: bool = False,
         cache: Path | None = None,
     ) -> None:
         check_precision(bundle.manifest.precision)
         openvino = import_openvino()
         self.version = str(openvino.__version__)
-        self._bundle, self._is_fast = bundle, is_fast
-        self._path = bundle.model_path(self.name, is_fast=is_fast)
+        self._bundle, self._is_fast, self._is_batch = bundle, is_fast, is_batch
+        self._path = bundle.model_path(self.name, is_fast=is_fast, is_batch=is_batch)
         self._config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
@@ -62,7 +63,7 @@ class OpenVinoEngine:
         if cache is not None:
             # OpenVINO tells models apart by path and time of change; a bundle that replaced another one may have both
             # of the old one, so each model gets a folder of its own, named after its content.
-            self._config["CACHE_DIR"] = str(cache / bundle.model_digest(self.name, is_fast=is_fast))
+            self._config["CACHE_DIR"] = str(cache / bundle.model_digest(self.name, is_fast=is_fast, is_batch=is_batch))
         self._core = openvino.Core()
         # Weights that are mapped from the file change with it: a bundle copied over another one in place would have
         # defects pass as good, or end the process (SIGBUS), under a model that was verified long ago.
@@ -83,15 +84,20 @@ class OpenVinoEngine:
 
     def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
         """Judge one frame."""
+        return self.infer_batch(frame[None])[0]
+
+    def infer_batch(self, frames: NDArray[np.uint8]) -> list[EngineResult]:
+        """Judge as many frames as the model takes."""
         with self._sizes_lock:
-            if frame.shape not in self._sizes:
+            if frames.shape[1:] not in self._sizes:
                 if len(self._sizes) >= _SIZES_KEPT:
                     self._restart()
-                self._sizes.add(frame.shape)
+                self._sizes.add(frames.shape[1:])
         request = self._free.get()
         try:
-            outputs = self._run(request, frame)
-            return to_result({name: outputs[name] for name in OUTPUTS})
+            found = self._run(request, frames)
+            outputs = {name: found[name] for name in OUTPUTS}
+            return [to_result(outputs, place) for place in range(len(frames))]
         finally:
             self._free.put(request)
 
@@ -99,7 +105,7 @@ class OpenVinoEngine:
         """Return the tensors inside the graph."""
         if self._stages is None:
             self._stages = self._compile(STAGES).create_infer_request()
-        outputs = self._run(self._stages, frame)
+        outputs = self._run(self._stages, frame[None])
         return {name: np.array(outputs[name]) for name in STAGES}
 
     def _start(self) -> tuple[Any, list[Any]]:
@@ -113,7 +119,9 @@ class OpenVinoEngine:
     def _restart(self) -> None:
         """Compile the model afresh and take it up once no frame is being judged; if that fails, the old one stays."""
         try:
-            self._bundle.check_model(self.name, is_fast=self._is_fast)  # it may have been replaced in the months since
+            self._bundle.check_model(
+                self.name, is_fast=self._is_fast, is_batch=self._is_batch
+            )  # it may have been replaced in the months since
         except BundleError as error:
             raise _ReplacedError(str(error)) from error
         compiled, requests = self._start()  # before the old one goes: without requests, `infer` would wait for ever
@@ -135,12 +143,12 @@ class OpenVinoEngine:
             raise EngineError(f"openvino cannot load {self._path}: {_last_line(error)}") from error
 
     @staticmethod
-    def _run(request: Any, frame: NDArray[np.uint8]) -> Any:
+    def _run(request: Any, frames: NDArray[np.uint8]) -> Any:
         try:
-            return request.infer({INPUT: np.ascontiguousarray(frame)[None]}, share_inputs=True, share_outputs=True)
+            return request.infer({INPUT: np.ascontiguousarray(frames)}, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             raise EngineError(
-                f"openvino failed on a frame of shape {list(frame.shape)}: {_last_line(error)}"
+                f"openvino failed on a frame of shape {list(frames.shape[1:])}: {_last_line(error)}"
             ) from error
 
 
