@@ -210,7 +210,7 @@ def _print_batch(batch: "BatchModels") -> None:
     for engine, figures in batch.proof.items():
         click.echo(
             f"{engine}, {batch.size} frames at once against one: max |d score| {figures['max_d_score']:.1e}, "
-            f"{figures['flips']} flips on {figures['pictures']} pictures"
+            f"{figures['flips']} verdicts otherwise, on {figures['pictures']} pictures"
         )
         reason = batch_failure(figures)
         if reason is not None:
