@@ -43,8 +43,8 @@ MOST_BATCH = 64
 """Frames at once, at most: each has its own copy of the backbone's nodes, which an engine prepares one by one."""
 
 # Largest |d score|, on the scale on which the threshold is 0.5: a tenth of what fp32 may differ from anomalib. The
-# arithmetic of a frame is the same in both files but for the search's products, which an engine may sum in another order
-# for more rows; that moves a score by about 1e-6 (`parity.TOLERANCES`), and here mostly not by a bit.
+# arithmetic of a frame is the same in both files but for the search's products, which an engine may sum in another
+# order for more rows; that moves a score by about 1e-6 (`parity.TOLERANCES`), and here mostly not by a bit.
 _SCORE_TOLERANCE = 1e-4
 # Largest mean |d anomaly_map| of a picture, on the same scale. The mean, since where a coarse search sums in another
 # order it may take another candidate for single patches.
