@@ -85,8 +85,8 @@ def _in_frame(
     """Give the parts of a label picture of the map's size in pixels of the frame, not numbered yet, with solidity."""
     cv2 = quiet_opencv()
     owner, field = _field(labels, len(peaks), level)
-    boxes = _boxes(owner, len(peaks))
-    scale = np.array([frame_px[1] / labels.shape[1], frame_px[0] / labels.shape[0]])
+    boxes = _boxes(owner, len(peaks)).tolist()
+    across, down = frame_px[1] / labels.shape[1], frame_px[0] / labels.shape[0]
     for label, peak in enumerate(peaks.tolist(), 1):
         left, upper, right, lower = boxes[label]
         # One pixel more on each side: there the field falls below 0.
@@ -94,16 +94,22 @@ def _in_frame(
         inside = np.s_[upper:lower, left:right]
         np.copyto(own[1:-1, 1:-1], field[inside], where=owner[inside] == label)
         own = _extended(own, left, upper, right, lower, labels.shape)
-        first = np.floor(np.array([left - 0.5, upper - 0.5]) * scale).astype(int).clip(0)
-        last = np.ceil(np.array([right + 0.5, lower + 0.5]) * scale).astype(int).clip(max=frame_px[::-1])
-        # Pixel centres lie at halves: frame x = (map x + 0.5) * scale - 0.5.
-        shift = (first + 0.5) / scale - 0.5 - (np.array([left, upper]) - 1)
-        matrix = np.array([[1 / scale[0], 0, shift[0]], [0, 1 / scale[1], shift[1]]])
-        size = (last - first).tolist()
+        x, y = max(math.floor((left - 0.5) * across), 0), max(math.floor((upper - 0.5) * down), 0)
+        size = (
+            min(math.ceil((right + 0.5) * across), frame_px[1]) - x,
+            min(math.ceil((lower + 0.5) * down), frame_px[0]) - y,
+        )
+        # Pixel centres lie at halves: the frame's x is (map x + 0.5) * across - 0.5.
+        matrix = np.array(
+            [
+                [1 / across, 0, (x + 0.5) / across - 0.5 - (left - 1)],
+                [0, 1 / down, (y + 0.5) / down - 0.5 - (upper - 1)],
+            ]
+        )
         warped = cv2.warpAffine(
             own, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
         )
-        one = _instance((warped > 0).astype(np.uint8), first.tolist(), peak)
+        one = _instance(cv2.compare(warped, 0, cv2.CMP_GT), (x, y), peak)
         if one is not None:
             yield one
 
@@ -138,7 +144,7 @@ def _field(labels: NDArray[np.int32], count: int, level: float) -> tuple[NDArray
     distance = cv2.distanceTransform((labels == 0).astype(np.uint8), cv2.DIST_L2, 5)
     owner = labels.astype(np.float32)  # of the types that cv2.dilate takes, the one that holds any number of parts
     for _ in range(math.ceil(float(reach.max()) + 0.5)):
-        owner = np.where(owner > 0, owner, cv2.dilate(owner, np.ones((3, 3), np.uint8)))
+        np.copyto(owner, cv2.dilate(owner, np.ones((3, 3), np.uint8)), where=owner == 0)
     owner = owner.astype(np.int32)
     # The middle of the first pixel outside is half a pixel from the edge.
     return owner, np.where(labels > 0, np.float32(1), np.clip(reach[owner] + 0.5 - distance, -1, 1))
@@ -159,10 +165,10 @@ def _boxes(owner: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     return boxes
 
 
-def _instance(mask: NDArray[np.uint8], corner: list[int], peak: float) -> tuple[Instance, float] | None:
+def _instance(mask: NDArray[np.uint8], corner: tuple[int, int], peak: float) -> tuple[Instance, float] | None:
     """Return a part whose box is drawn tightly around its mask, and its solidity; None where the mask is empty.
 
-    The solidity is the share of its convex hull that it fills.
+    The solidity is the share of its convex hull that it fills. The mask's values are 0 and 255.
     """
     cv2 = quiet_opencv()
     left, upper, width, height = cv2.boundingRect(mask)

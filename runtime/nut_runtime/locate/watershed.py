@@ -34,26 +34,28 @@ def basins_of(heights: NDArray[np.float32], level: float) -> tuple[NDArray[np.in
     height, width = heights.shape
     # A margin below everything, so that pixels at the edge need nothing special.
     padded = cv2.copyMakeBorder(heights, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=-1.0)
-    highest = cv2.dilate(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1]
-    step = np.zeros((height, width), np.int32)
+    highest = np.ascontiguousarray(cv2.dilate(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1])
     # The last of equals counts: all pixels of a plateau climb the same way, and none goes in a circle.
-    for dy, dx in _NEIGHBOURS:
-        np.copyto(step, dy * width + dx, where=padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] == highest)
-    above = (heights >= level).ravel()
-    places = np.arange(height * width, dtype=np.int32)
-    step = step.ravel()
-    step[~above] = 0
-    target = places + step
+    choice = np.zeros((height, width), np.uint8)
+    for place, (dy, dx) in enumerate(_NEIGHBOURS):
+        is_highest = padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] == highest
+        np.maximum(choice, is_highest.view(np.uint8) * np.uint8(place), out=choice)
+    steps = np.array([dy * width + dx for dy, dx in _NEIGHBOURS])
+    above = np.flatnonzero(heights >= level)
+    rank = np.zeros(height * width, np.intp)  # from here on only pixels above the level, by their place in `above`
+    rank[above] = np.arange(len(above))
+    target = rank[above + steps[choice.ravel()[above]]]
+    tops = np.flatnonzero(target == np.arange(len(above)))
     while True:  # each round doubles how far all have climbed
         further = target[target]
         if np.array_equal(further, target):
             break
         target = further
-    tops = np.flatnonzero(above & (step == 0))
-    numbers = np.zeros(height * width, np.int32)
+    numbers = np.zeros(len(above), np.int32)
     numbers[tops] = np.arange(1, len(tops) + 1)
-    basins = numbers[target].reshape(height, width)
-    return basins, heights.ravel()[tops]
+    basins = np.zeros((height, width), np.int32)
+    basins.ravel()[above] = numbers[target]
+    return basins, heights.ravel()[above[tops]]
 
 
 def join_basins(
@@ -106,7 +108,10 @@ def _passes(basins: NDArray[np.int32], heights: NDArray[np.float32], count: int)
     pairs, overs = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for here, there in _HALF_OF_THEM:
         one, other = basins[here], basins[there]
-        places = np.nonzero((one != other) & (one > 0) & (other > 0))
+        is_border = one != other
+        is_border &= one > 0
+        is_border &= other > 0
+        places = np.divmod(np.flatnonzero(is_border), one.shape[1])
         first, second = one[places].astype(np.int64), other[places].astype(np.int64)
         pairs.append(np.minimum(first, second) * (count + 1) + np.maximum(first, second))
         overs.append(np.minimum(heights[here][places], heights[there][places]))
