@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.errors import BundleError, PictureError
-from nut_runtime.locate.entry import GoldenTray
+from nut_runtime.locate.entry import GoldenTray, LocatorEntry
 from nut_runtime.manifest import MANIFEST, FileEntry, GoldenFrame, Manifest
 from nut_runtime.pictures import read_picture
 from nut_runtime.signature import SIGNATURE, verify_manifest
@@ -111,18 +111,26 @@ class Bundle:
             raise BundleError(f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}")
         return self._files(path)
 
+    def locator_entry(self) -> LocatorEntry:
+        """Return what the manifest says of the locator.
+
+        Raises:
+            BundleError: If the bundle has none.
+        """
+        if self.manifest.locator is None:
+            raise BundleError(f"{self.folder} has no locator; export it with one, or judge whole frames (--no-locate)")
+        return self.manifest.locator
+
     def locator_files(self, engine: str) -> ModelFiles:
         """Return the locator's model files for an engine.
 
         Raises:
             BundleError: If the bundle has no locator, or none for it.
         """
-        locator = self.manifest.locator
-        if locator is None:
-            raise BundleError(f"{self.folder} has no locator; export it with one, or judge whole frames (--no-locate)")
-        if engine not in locator.models:
-            raise BundleError(f"{self.folder} has no locator for {engine}, only for {', '.join(locator.models)}")
-        return self._files(locator.models[engine])
+        models = self.locator_entry().models
+        if engine not in models:
+            raise BundleError(f"{self.folder} has no locator for {engine}, only for {', '.join(models)}")
+        return self._files(models[engine])
 
     def _files(self, path: str) -> ModelFiles:
         names = [name for name in (path, f"{path.removesuffix('.xml')}.bin") if name in self.manifest.files]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nut_runtime.bundle import Bundle, ModelFiles
 from nut_runtime.engines import choose_engine
 from nut_runtime.engines.base import check_precision
-from nut_runtime.errors import BundleError, EngineError
+from nut_runtime.errors import EngineError
 from nut_runtime.locate.entry import LocatorEntry
 from nut_runtime.locate.finding import find_instances
 from nut_runtime.locate.instance import Instance
@@ -77,13 +77,10 @@ class Locator:
         streams: int = 1,
         cache: Path | None = None,
     ) -> None:
+        self.entry: LocatorEntry = bundle.locator_entry()
+        check_precision(self.entry.precision)
         name = choose_engine(engine)
         files = bundle.locator_files(name)
-        entry = bundle.manifest.locator
-        if entry is None:
-            raise BundleError(f"{bundle.folder} has no locator")
-        check_precision(entry.precision)
-        self.entry: LocatorEntry = entry
         try:
             self._model = _MODELS[name](files, threads, streams, cache)
         except ImportError as error:

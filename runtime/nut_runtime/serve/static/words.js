@@ -21,6 +21,13 @@ export function reasonText(reason) {
   return reason ? REASONS[reason] || reason : "";
 }
 
+// How many parts of a tray came to what; nothing where a frame shows one part.
+export function nutsText(nuts) {
+  if (!nuts) return "";
+  const others = ["defect", "review", "incomplete"].filter((name) => nuts[name]);
+  return [`${nuts.good} of ${nuts.found} good`, ...others.map((name) => `${nuts[name]} ${name}`)].join(", ");
+}
+
 export function score(value) {
   return typeof value === "number" ? value.toFixed(3) : "–";
 }
