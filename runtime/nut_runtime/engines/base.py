@@ -96,6 +96,6 @@ def to_result(outputs: dict[str, NDArray[Any]], place: int = 0) -> EngineResult:
         raw_score=float(outputs["raw_score"][place]),
         pred_score=float(outputs["pred_score"][place]),
         pred_label=bool(outputs["pred_label"][place]),
-        anomaly_map=np.array(outputs["anomaly_map"][place, 0], np.float32),
-        pred_mask=np.array(outputs["pred_mask"][place, 0], np.bool_),
+        anomaly_map=np.asarray(outputs["anomaly_map"][place, 0], np.float32),
+        pred_mask=np.asarray(outputs["pred_mask"][place, 0], np.bool_),
     )
