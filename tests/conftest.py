@@ -66,3 +66,14 @@ def bundle_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("bundle") / "bundle"
     export_bundle(open_run(run_folder), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def batch_bundle(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Like `bundle_folder`, with models for three frames at once. Tests that alter it copy it first."""
+    from nut_export.export import ExportConfig, export_bundle
+    from nut_train.run import open_run
+
+    folder = tmp_path_factory.mktemp("batch") / "bundle"
+    export_bundle(open_run(run_folder), folder, ExportConfig(batch=3))
+    return folder
