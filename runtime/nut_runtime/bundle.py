@@ -76,7 +76,7 @@ class Bundle:
         Args:
             engine: Name of the engine.
             is_fast: Take the fast model of a cascade instead of the exact one.
-            is_batch: Take the one that judges several frames at once.
+            is_batch: Take the one for several frames at once.
 
         Raises:
             BundleError: If the bundle has none for it.
@@ -89,7 +89,7 @@ class Bundle:
         Args:
             engine: Name of the engine.
             is_fast: Take the fast model of a cascade instead of the exact one.
-            is_batch: Take the one that judges several frames at once.
+            is_batch: Take the one for several frames at once.
 
         Raises:
             BundleError: If the bundle has no model for it.
@@ -102,18 +102,19 @@ class Bundle:
         Args:
             engine: Name of the engine.
             is_fast: Take the fast model of a cascade instead of the exact one.
-            is_batch: Take the one that judges several frames at once.
+            is_batch: Take the one for several frames at once.
 
         Raises:
             BundleError: If the bundle has none for it.
         """
         cascade, batch = self.manifest.cascade, self.manifest.batch
         if is_batch:
-            if batch is None or engine not in batch.models:
+            path = None if batch is None else batch.models.get(engine)
+            if path is None:
                 raise BundleError(
                     f"{self.folder} has no model of {engine} for several frames at once; export it with --batch N"
                 )
-            return self._files(batch.models[engine])
+            return self._files(path)
         models = cascade.models if is_fast and cascade is not None else self.manifest.models
         path = models.get(engine)
         if path is None:

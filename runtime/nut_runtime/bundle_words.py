@@ -1,6 +1,6 @@
 """A bundle in words, for `nut-runtime info` and `doctor`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from nut_runtime.bundle import Bundle
@@ -42,7 +42,13 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
     if calibration and not calibration.get("is_supported", True):
         held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
         rows.append(("", f"{held_out} held-out pictures can speak for no less than {smallest:.1f}%"))
-    rows += _more_models(manifest)
+    if (batch := manifest.batch) is not None:
+        rows.append(("batch", f"{batch.size} frames at once as well, {', '.join(batch.models)}"))
+    for engine, chosen in facts.get("fast", {}).items():
+        rows.append((f"fast {engine}", _fast_words(chosen)))
+    for engine, width in manifest.cascade.guard.items() if manifest.cascade is not None else ():
+        rows.append((f"guard {engine}", f"the exact model decides within {width:.3g} of the threshold"))
+    rows += _locator_rows(manifest)
     for engine, figures in manifest.parity.items():
         rows.append(
             (
@@ -61,6 +67,14 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
     return rows
 
 
+def _locator_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return a line on the locator, if there is one."""
+    found = manifest.locator
+    if found is None:
+        return []
+    return [("locator", f"{found.precision}, searches at {found.long_side_px} px, cuts out {found.cutout}")]
+
+
 def signature_words(bundle: Bundle) -> str:
     """Say who signed a bundle, and whether that was verified."""
     if bundle.verified_by is not None:
@@ -70,19 +84,6 @@ def signature_words(bundle: Bundle) -> str:
     except BundleError as error:
         return f"unusable, not verified ({error})"
     return "none" if signature is None else f"by {signature.key}, not verified (no --verify-key)"
-
-
-def _more_models(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """Give what a bundle has besides one exact model an engine."""
-    if (batch := manifest.batch) is not None:
-        yield "batch", f"{batch.size} frames at once as well, {', '.join(batch.models)}"
-    for engine, chosen in manifest.provenance.get("fast", {}).items():
-        yield f"fast {engine}", _fast_words(chosen)
-    for engine, width in manifest.cascade.guard.items() if manifest.cascade is not None else ():
-        yield f"guard {engine}", f"the exact model decides within {width:.3g} of the threshold"
-    if manifest.locator is not None:
-        found = manifest.locator
-        yield "locator", f"{found.precision}, searches at {found.long_side_px} px, cuts out {found.cutout}"
 
 
 def _fast_words(chosen: Mapping[str, Any]) -> str:

@@ -69,8 +69,7 @@ class Inspector:
         self.engine = load_engine(self.bundle, engine, threads=threads, streams=streams, cache=cache)
         self._batch: BatchEngine | None = None
         self._batch_lock = threading.Lock()
-        self._threads, self._streams, self._cache = threads, streams, cache
-        self.streams = streams
+        self._threads, self.streams, self._cache = threads, streams, cache
         self.locator: Locator | None = None
         if locate or (locate is None and self.bundle.manifest.locator is not None):
             self.locator = Locator(self.bundle, engine=self.engine.name, threads=threads, streams=streams, cache=cache)
@@ -79,7 +78,7 @@ class Inspector:
         """Judge a grey frame of this size, so that the first real one does not pay for set-up; return its ms.
 
         A cascade judges it with both of its models: the first part near the threshold is a real one too. With a locator
-        a frame of this size is searched, and one of a cut-out's is judged.
+        a frame of this size is searched, and cut-outs are judged, as many at once as the bundle can.
 
         Args:
             height: In pixels; None takes the bundle's frame height, or else the model's input height.
@@ -100,6 +99,8 @@ class Inspector:
         self.engine.infer(frame)
         if isinstance(self.engine, CascadeEngine):
             self.engine.exact.infer(frame)
+        if self.locator is not None and self.has_batch:  # the parts of the first tray come in batches
+            self.inspect_batch([frame] * (manifest.batch.size if manifest.batch is not None else 1))
         return (time.perf_counter() - started) * 1e3
 
     def inspect(self, frame: NDArray[np.uint8]) -> Verdict:
@@ -158,27 +159,12 @@ class Inspector:
                 verdicts[place] = self._decide(frame, result, took_ms)
         return [verdicts[place] for place in range(len(checked))]
 
-    def _checked(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a frame that can be judged.
-
-        Raises:
-            PictureError: If it cannot.
-        """
-        frame = check_frame(frame, frame_px=self.bundle.manifest.frame_px)
-        if self.locator is not None and frame.shape[:2] != self._cutout_px(self.locator):
-            side = self.locator.entry.cutout.size_px
-            raise PictureError(
-                f"a frame of {frame.shape[1]}x{frame.shape[0]} px is no cut-out of {side}x{side}; judge frames of "
-                "trays with TrayInspector, or do without the locator (locate=False)"
-            )
-        return frame
-
     def _batch_engine(self) -> BatchEngine:
         """Return the model for batches, loaded at the first call."""
         with self._batch_lock:
             if self._batch is None:
                 self._batch = load_batch_engine(
-                    self.bundle, self.engine.name, threads=self._threads, streams=self._streams, cache=self._cache
+                    self.bundle, self.engine.name, threads=self._threads, streams=self.streams, cache=self._cache
                 )
             return self._batch
 
@@ -207,6 +193,27 @@ class Inspector:
             milliseconds={"infer": infer_ms, "decide": (time.perf_counter() - started) * 1e3},
             is_rejudged=result.is_rejudged,
         )
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether `inspect_batch` has a model to judge several frames at once with."""
+        batch = self.bundle.manifest.batch
+        return batch is not None and self.engine.name in batch.models
+
+    def _checked(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a frame that can be judged.
+
+        Raises:
+            PictureError: If it cannot.
+        """
+        frame = check_frame(frame, frame_px=self.bundle.manifest.frame_px)
+        if self.locator is not None and frame.shape[:2] != self._cutout_px(self.locator):
+            side = self.locator.entry.cutout.size_px
+            raise PictureError(
+                f"a frame of {frame.shape[1]}x{frame.shape[0]} px is no cut-out of {side}x{side}; judge frames of "
+                "trays with TrayInspector, or do without the locator (locate=False)"
+            )
+        return frame
 
     @staticmethod
     def _cutout_px(locator: Locator) -> tuple[int, int]:

@@ -100,8 +100,8 @@ class Manifest:
         cascade: The fast model in front, where the precision is `cascade`.
         frame_px: Height and width of the only frames the model files take; None where they take any.
         calibration: What the views of good parts were like; None in bundles from before it was stored.
-        batch: Models that judge several frames at once; None where none were asked for.
         locator: What finds the parts of a tray, each of which is then judged; None where a frame shows one part.
+        batch: Models that judge several frames at once; None where none were asked for.
     """
 
     bundle_id: str
@@ -121,8 +121,8 @@ class Manifest:
     cascade: Cascade | None = None
     frame_px: tuple[int, int] | None = None
     calibration: ViewCalibration | None = None
-    batch: BatchModels | None = None
     locator: LocatorEntry | None = None
+    batch: BatchModels | None = None
 
     @property
     def schema(self) -> int:
@@ -162,8 +162,8 @@ class Manifest:
             "cascade": None if self.cascade is None else self.cascade.to_json(),
             **({} if self.frame_px is None else {"frame_px": list(self.frame_px)}),
             **({} if self.calibration is None else {"calibration": self.calibration.to_json()}),
-            **({} if self.batch is None else {"batch": self.batch.to_json()}),
             **({} if self.locator is None else {"locator": self.locator.to_json()}),
+            **({} if self.batch is None else {"batch": self.batch.to_json()}),
         }
 
     @classmethod
@@ -229,8 +229,8 @@ class Manifest:
             cascade=_cascade(data.get("cascade")),
             frame_px=_frame_px(data.get("frame_px")),
             calibration=None if data.get("calibration") is None else ViewCalibration.from_json(data["calibration"]),
-            batch=None if data.get("batch") is None else BatchModels.from_json(data["batch"]),
             locator=None if data.get("locator") is None else LocatorEntry.from_json(data["locator"]),
+            batch=None if data.get("batch") is None else BatchModels.from_json(data["batch"]),
         )
 
 

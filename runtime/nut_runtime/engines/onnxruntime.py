@@ -42,16 +42,8 @@ class OnnxRuntimeModel:
         self._threads = cores if cores is None else max(cores // streams, 1)
         self._session = self._load(str(self._path))
 
-    def outputs(self, frame: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        """Return what the model gives for a frame, uint8 `[H, W, 3]`, by name.
-
-        Raises:
-            EngineError: If it fails.
-        """
-        return self.batch_outputs(frame[None], names)
-
-    def batch_outputs(self, frames: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        """Return what the model gives for as many frames as it takes, uint8 `[N, H, W, 3]`, by name.
+    def outputs(self, frames: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        """Return what the model gives for frames, uint8 `[N, H, W, 3]`, by name.
 
         Raises:
             EngineError: If it fails.
@@ -101,7 +93,7 @@ class OnnxRuntimeEngine(OnnxRuntimeModel):
 
     def infer_batch(self, frames: NDArray[np.uint8]) -> list[EngineResult]:
         """Judge as many frames as the model takes."""
-        outputs = self.batch_outputs(frames, tuple(OUTPUTS))
+        outputs = self.outputs(frames, tuple(OUTPUTS))
         return [to_result(outputs, place) for place in range(len(frames))]
 
     def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:

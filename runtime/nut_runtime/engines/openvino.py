@@ -79,16 +79,8 @@ class OpenVinoModel:
         """What the compiled model says: `f32`, in OpenVINO's spelling."""
         return str(self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
-    def outputs(self, frame: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        """Return what the model gives for a frame, uint8 `[H, W, 3]`, by name.
-
-        Raises:
-            EngineError: If it fails.
-        """
-        return self.batch_outputs(frame[None], names)
-
-    def batch_outputs(self, frames: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        """Return what the model gives for as many frames as it takes, uint8 `[N, H, W, 3]`, by name.
+    def outputs(self, frames: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        """Return what the model gives for frames, uint8 `[N, H, W, 3]`, by name.
 
         Raises:
             EngineError: If it fails.
@@ -100,8 +92,8 @@ class OpenVinoModel:
                 self._sizes.add(frames.shape[1:])
         request = self._free.get()
         try:
-            outputs = self._run(request, frames)
-            return {name: np.array(outputs[name]) for name in names}  # the request's own memory is used again
+            found = self._run(request, frames)
+            return {name: np.array(found[name]) for name in names}  # the request's own memory is used again
         finally:
             self._free.put(request)
 
@@ -171,7 +163,7 @@ class OpenVinoEngine(OpenVinoModel):
 
     def infer_batch(self, frames: NDArray[np.uint8]) -> list[EngineResult]:
         """Judge as many frames as the model takes."""
-        outputs = self.batch_outputs(frames, tuple(OUTPUTS))
+        outputs = self.outputs(frames, tuple(OUTPUTS))
         return [to_result(outputs, place) for place in range(len(frames))]
 
     def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
