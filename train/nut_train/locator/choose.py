@@ -14,7 +14,7 @@ from nut_train.locator.matching import LEAST_VISIBLE, Matches, match_instances
 __all__ = ["choose_settings", "usual_area"]
 
 _PEAKS = (0.3, 0.4, 0.5, 0.6, 0.7)
-_LEVELS = (0.05, 0.1, 0.15, 0.2, 0.3)
+_LEVELS = (0.05, 0.1, 0.2, 0.3)
 _NEAR = 0.005  # F1 that is no better than chance makes it
 _LONG_SIDE_PX = 640
 _STEADY = 1.5  # largest over smallest usual area of pictures of a camera that does not move
@@ -37,7 +37,7 @@ def choose_settings(
     """
     truths = [tray.picture.read()[1] for tray in trays]
     tried: list[tuple[FindSettings, float]] = []
-    pairs = list(itertools.product(_PEAKS, _LEVELS))
+    pairs = [(peak, level) for peak, level in itertools.product(_PEAKS, _LEVELS) if level < peak]
     for done, (peak, level) in enumerate(pairs, 1):
         settings = FindSettings(peak=peak, level=level)
         matches = [
