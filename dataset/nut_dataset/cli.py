@@ -46,6 +46,55 @@ def check(context: click.Context, folder: Path, as_json: bool) -> None:
     context.exit(0 if report.is_usable else 2)
 
 
+@dataset.command("from-coco")
+@click.argument("source", metavar="ANNOTATIONS.json|EXPORT_DIR", type=click.Path(path_type=Path))
+@click.argument("images", metavar="[IMAGES]", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The new data set.")
+@click.option(
+    "--split", type=click.Choice(["train", "valid", "test"]), help="What a single file becomes.  [default: train]"
+)
+@click.option("--skip-invalid", is_flag=True, help="Leave out entries with faults and go on.")
+@click.option("--force", is_flag=True, help="Replace DIR if it is an older tray data set.")
+def from_coco(source: Path, images: Path | None, out: Path, split: str | None, skip_invalid: bool, force: bool) -> None:
+    """Make a tray data set from COCO annotations, for nut train-locator.
+
+    Give a JSON file and the folder of its pictures, or the folder of an export in Roboflow's layout, with
+    train/_annotations.coco.json beside its pictures, and likewise valid and test. Outlines are polygons or run
+    lengths. Crowd annotations are left out. Entries with faults are listed by their ids.
+
+    \b
+    nut dataset from-coco trays.v1i.coco-segmentation -o trays
+    nut dataset from-coco instances.json photos -o trays --split train
+    """
+    from nut_dataset.coco.convert import convert
+    from nut_dataset.coco.export_layout import find_sources
+    from nut_dataset.coco.faults import AnnotationError
+    from nut_dataset.findings import counted
+
+    try:
+        with progress_bars() as progress:
+            splits = convert(
+                find_sources(source, images, split=split),
+                out,
+                skip_invalid=skip_invalid,
+                overwrite=force,
+                progress=progress,
+            )
+    except AnnotationError as error:
+        for fault in error.faults:
+            click.echo(str(fault), err=True)
+        raise
+    for counts in splits:
+        for fault in counts.faults:
+            click.echo(f"left out: {fault}", err=True)
+        if counts.crowds:
+            click.echo(f"left out: {counted(counts.crowds, 'crowd annotation')} in {counts.split}", err=True)
+        for name in counts.incomplete:
+            click.echo(f"warning: {counts.split}/{name} may show parts that are marked nowhere; look at it", err=True)
+        click.echo(f"{counts.split}: {counted(counts.pictures, 'picture')}, {counted(counts.parts, 'part')}")
+    click.echo(f"wrote {out}")
+
+
 @dataset.command()
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--train", type=int, default=30, show_default=True, metavar="N", help="Good pictures to train on.")

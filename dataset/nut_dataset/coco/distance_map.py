@@ -34,6 +34,8 @@ def distance_map(instances: NDArray[np.uint16]) -> NDArray[np.float32]:
         # Beyond the box nothing is the part's own, and one pixel of that says so.
         padded = cv2.copyMakeBorder(own.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
         inside = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        # OpenCV's last bit changes from run to run; squares of distances between pixels are whole numbers.
+        inside = np.sqrt(np.rint(np.square(inside.astype(np.float64))))
         depth[rows, columns][own] = inside[own] / inside.max()
     return depth
 
