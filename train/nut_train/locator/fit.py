@@ -77,7 +77,8 @@ def fit_network(
     """
     device = torch_device(config.device)
     network.to(device)
-    inner = list(network.encoder.parameters())
+    network.freeze_first_stages()
+    inner = [one for one in network.encoder.parameters() if one.requires_grad]
     outer = [*network.decoder.parameters(), *network.head.parameters()]
     optimiser = torch.optim.AdamW(
         [{"params": inner, "lr": config.learning_rate * _ENCODER_SHARE}, {"params": outer, "lr": config.learning_rate}],

@@ -1,6 +1,6 @@
 """The U-Net: an encoder of timm, a slim decoder of segmentation_models_pytorch, a map at half the input's size."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ DECODER_CHANNELS = (128, 64, 32, 16)
 MAP_STRIDE = 2
 """Pixels of the network's input a pixel of the distance map: the last doubling would cost as much as all the others."""
 _STAGES = 5
+_FROZEN_BLOCKS = 2
 _TRIED_PX = 64
 
 
@@ -31,11 +32,33 @@ class LocatorNetwork(nn.Module):
 
     def __init__(self, unet: "Unet") -> None:
         super().__init__()
+        self._frozen: tuple[nn.Module, ...] = ()
         self.encoder = unet.encoder
         self.decoder = unet.decoder
         self.decoder.blocks = self.decoder.blocks[: len(DECODER_CHANNELS)]
         self.head = nn.Conv2d(DECODER_CHANNELS[-1], 1, kernel_size=3, padding=1)
         _fix_padding(self)
+
+    def freeze_first_stages(self) -> None:
+        """Leave the encoder's first stages, down to a quarter of the size, as the weights have them.
+
+        What they see, edges and textures, is the same in trays as elsewhere, and as they are the largest maps, learning
+        them took a third of a step's time. Encoders that do not call their stages as EfficientNets do learn throughout.
+        """
+        model = self.encoder.model
+        stages = [getattr(model, name) for name in ("conv_stem", "bn1") if hasattr(model, name)]
+        stages += list(getattr(model, "blocks", ()))[:_FROZEN_BLOCKS]
+        self._frozen = tuple(stages)
+        for stage in stages:
+            stage.requires_grad_(requires_grad=False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+        """Switch to training or evaluation; frozen stages stay in evaluation."""
+        super().train(mode)
+        for stage in self._frozen:
+            stage.eval()
+        return self
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits of the distance map `[B, 1, h / 2, w / 2]` of pixels `[B, 3, h, w]`, multiples of 32."""
