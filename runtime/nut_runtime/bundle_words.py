@@ -45,6 +45,9 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
         rows.append((f"fast {engine}", _fast_words(chosen)))
     for engine, width in manifest.cascade.guard.items() if manifest.cascade is not None else ():
         rows.append((f"guard {engine}", f"the exact model decides within {width:.3g} of the threshold"))
+    if manifest.locator is not None:
+        found = manifest.locator
+        rows.append(("locator", f"{found.precision}, searches at {found.long_side_px} px, cuts out {found.cutout}"))
     for engine, figures in manifest.parity.items():
         rows.append(
             (

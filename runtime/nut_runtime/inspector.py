@@ -1,4 +1,7 @@
-"""The library's front door: a bundle and a frame give a verdict."""
+"""The library's front door: a bundle and a frame give a verdict.
+
+Of a bundle with a locator, `nut_runtime.locate.tray.TrayInspector` judges frames of trays with this.
+"""
 
 import math
 import time
@@ -10,7 +13,8 @@ from numpy.typing import NDArray
 from nut_runtime.bundle import Bundle, open_bundle
 from nut_runtime.engines import load_engine
 from nut_runtime.engines.cascade import CascadeEngine
-from nut_runtime.errors import EngineError, InputError
+from nut_runtime.errors import EngineError, InputError, PictureError
+from nut_runtime.locate.locator import Locator
 from nut_runtime.pictures import check_frame
 from nut_runtime.regions import defect_boxes
 from nut_runtime.scoring import is_defective, normalise, rescale
@@ -29,9 +33,11 @@ class Inspector:
         streams: Frames that may be judged at the same time, from threads of their own.
         cache: Folder for what OpenVINO compiled, as in `load_engine`.
         verify_key: As in `open_bundle`, for a bundle folder.
+        locate: Whether frames show trays whose parts are to be found; None does where the bundle has a locator.
 
     Raises:
-        BundleError: If the bundle is not usable, or `verify_key` does not vouch for it.
+        BundleError: If the bundle is not usable, `verify_key` does not vouch for it, or it has no locator and is to
+            have one.
         InputError: If `verify_key` cannot be used, or comes with a bundle that was opened without it.
         EngineError: If no engine is installed or it does not load the model.
 
@@ -50,16 +56,24 @@ class Inspector:
         streams: int = 1,
         cache: Path | None = None,
         verify_key: str | Path | None = None,
+        locate: bool | None = None,
     ) -> None:
         if isinstance(bundle, Bundle) and verify_key is not None:
             raise InputError(f"{bundle.folder} is open already; give verify_key to open_bundle instead")
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle, verify_key=verify_key)
+        if locate:
+            self.bundle.locator_entry()  # says that there is none, before anything takes time
         self.engine = load_engine(self.bundle, engine, threads=threads, streams=streams, cache=cache)
+        self.streams = streams
+        self.locator: Locator | None = None
+        if locate or (locate is None and self.bundle.manifest.locator is not None):
+            self.locator = Locator(self.bundle, engine=self.engine.name, threads=threads, streams=streams, cache=cache)
 
     def warm_up(self, height: int | None = None, width: int | None = None) -> float:
         """Judge a grey frame of this size, so that the first real one does not pay for set-up; return its ms.
 
-        A cascade judges it with both of its models: the first part near the threshold is a real one too.
+        A cascade judges it with both of its models: the first part near the threshold is a real one too. With a locator
+        a frame of this size is searched, and one of a cut-out's is judged.
 
         Args:
             height: In pixels; None takes the bundle's frame height, or else the model's input height.
@@ -72,15 +86,18 @@ class Inspector:
         manifest = self.bundle.manifest
         usual = manifest.frame_px or (manifest.input_height_px, manifest.input_width_px)
         frame = np.full((height or usual[0], width or usual[1], 3), 127, np.uint8)
-        check_frame(frame, frame_px=manifest.frame_px)
         started = time.perf_counter()
+        if self.locator is not None:
+            self.locator.locate(check_frame(frame))
+            frame = np.full((*self._cutout_px(self.locator), 3), 127, np.uint8)
+        check_frame(frame, frame_px=manifest.frame_px)
         self.engine.infer(frame)
         if isinstance(self.engine, CascadeEngine):
             self.engine.exact.infer(frame)
         return (time.perf_counter() - started) * 1e3
 
     def inspect(self, frame: NDArray[np.uint8]) -> Verdict:
-        """Judge one frame.
+        """Judge one frame; with a locator, one cut-out.
 
         The verdict comes from `raw_score` and the manifest's operating point, so that the manifest can move the
         threshold without a new export.
@@ -90,11 +107,18 @@ class Inspector:
                 to it beforehand.
 
         Raises:
-            PictureError: If the frame is of another type or shape, or not of the bundle's frame size.
+            PictureError: If the frame is of another type or shape, or not of the bundle's frame size, or with a locator
+                not of a cut-out's.
             EngineError: If the engine fails, or gives a score that is no number.
         """
         manifest = self.bundle.manifest
         frame = check_frame(frame, frame_px=manifest.frame_px)
+        if self.locator is not None and frame.shape[:2] != self._cutout_px(self.locator):
+            side = self.locator.entry.cutout.size_px
+            raise PictureError(
+                f"a frame of {frame.shape[1]}x{frame.shape[0]} px is no cut-out of {side}x{side}; judge frames of "
+                "trays with TrayInspector, or do without the locator (locate=False)"
+            )
         started = time.perf_counter()
         result = self.engine.infer(frame)
         inferred = time.perf_counter()
@@ -120,3 +144,7 @@ class Inspector:
             milliseconds={"infer": (inferred - started) * 1e3, "decide": (decided - inferred) * 1e3},
             is_rejudged=result.is_rejudged,
         )
+
+    @staticmethod
+    def _cutout_px(locator: Locator) -> tuple[int, int]:
+        return locator.entry.cutout.size_px, locator.entry.cutout.size_px

@@ -81,6 +81,6 @@ def to_result(outputs: dict[str, NDArray[Any]]) -> EngineResult:
         raw_score=float(outputs["raw_score"][0]),
         pred_score=float(outputs["pred_score"][0]),
         pred_label=bool(outputs["pred_label"][0]),
-        anomaly_map=np.array(outputs["anomaly_map"][0, 0], np.float32),
-        pred_mask=np.array(outputs["pred_mask"][0, 0], np.bool_),
+        anomaly_map=np.asarray(outputs["anomaly_map"][0, 0], np.float32),
+        pred_mask=np.asarray(outputs["pred_mask"][0, 0], np.bool_),
     )

@@ -6,48 +6,49 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from nut_runtime.bundle import Bundle
+from nut_runtime.bundle import Bundle, ModelFiles
 from nut_runtime.contract import INPUT, OUTPUTS, STAGES
 from nut_runtime.engines.base import EngineResult, check_precision, to_result
 from nut_runtime.errors import EngineError
 from nut_runtime.machine import this_machine
 
-__all__ = ["OnnxRuntimeEngine", "with_outputs"]
+__all__ = ["OnnxRuntimeEngine", "OnnxRuntimeModel", "with_outputs"]
 
 # Field numbers of ModelProto.graph, GraphProto.output and ValueInfoProto.name in onnx.proto.
 _MODEL_GRAPH, _GRAPH_OUTPUT, _VALUE_NAME = 7, 12, 1
 _LENGTH_DELIMITED = 2
 
 
-class OnnxRuntimeEngine:
-    """A bundle's ONNX model in a CPU session, of a cascade its fast one where that is asked for.
+class OnnxRuntimeModel:
+    """An ONNX model of a bundle in a CPU session; as many threads may use it as it has streams.
 
     ONNX Runtime computes what is float32 in the file in float32.
+
+    Args:
+        files: The model's files.
+        threads: Threads to compute with; None leaves it to ONNX Runtime.
+        streams: Frames at the same time; they share the threads.
     """
 
     name = "onnxruntime"
     precision = "float32"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, streams: int = 1, is_fast: bool = False) -> None:
-        check_precision(bundle.manifest.precision)
+    def __init__(self, files: ModelFiles, *, threads: int | None = None, streams: int = 1) -> None:
         onnxruntime.disable_telemetry_events()  # its Windows builds have some
         self.version = str(onnxruntime.__version__)
-        self._path = bundle.model_path(self.name, is_fast=is_fast)
+        self._path = files.path
         # A session is called from several threads at a time, and each call then uses so many of its own.
         cores = threads if threads is not None or streams == 1 else this_machine().cores
         self._threads = cores if cores is None else max(cores // streams, 1)
         self._session = self._load(str(self._path))
-        self._stages: Any = None
 
-    def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
-        """Judge one frame."""
-        return to_result(self._run(self._session, tuple(OUTPUTS), frame))
+    def outputs(self, frame: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        """Return what the model gives for a frame, uint8 `[H, W, 3]`, by name.
 
-    def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """Return the tensors inside the graph."""
-        if self._stages is None:
-            self._stages = self._load(with_outputs(self._path.read_bytes(), STAGES))
-        return self._run(self._stages, STAGES, frame)
+        Raises:
+            EngineError: If it fails.
+        """
+        return self._run(self._session, names, frame)
 
     def _load(self, model: str | bytes) -> Any:
         options = onnxruntime.SessionOptions()
@@ -67,6 +68,25 @@ class OnnxRuntimeEngine:
             shape = list(frame.shape)
             raise EngineError(f"onnxruntime failed on a frame of shape {shape}: {_first_line(error)}") from error
         return dict(zip(names, outputs, strict=True))
+
+
+class OnnxRuntimeEngine(OnnxRuntimeModel):
+    """A bundle's judge, of a cascade its fast model where that is asked for."""
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, streams: int = 1, is_fast: bool = False) -> None:
+        check_precision(bundle.manifest.precision)
+        super().__init__(bundle.model_files(self.name, is_fast=is_fast), threads=threads, streams=streams)
+        self._stages: Any = None
+
+    def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
+        """Judge one frame."""
+        return to_result(self.outputs(frame, tuple(OUTPUTS)))
+
+    def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Return the tensors inside the graph."""
+        if self._stages is None:
+            self._stages = self._load(with_outputs(self._path.read_bytes(), STAGES))
+        return self._run(self._stages, STAGES, frame)
 
 
 def with_outputs(model: bytes, names: tuple[str, ...]) -> bytes:

@@ -142,10 +142,10 @@ def _field(labels: NDArray[np.int32], count: int, level: float) -> tuple[NDArray
     areas[0] = 0
     reach = np.maximum((level * (0.5 * np.sqrt(areas) + 0.5) - 0.5) / (1 - level), 0)
     distance = cv2.distanceTransform((labels == 0).astype(np.uint8), cv2.DIST_L2, 5)
-    owner = labels.astype(np.float32)  # of the types that cv2.dilate takes, the one that holds any number of parts
+    grown = labels.astype(np.float32)  # of the types that cv2.dilate takes, the one that holds any number of parts
     for _ in range(math.ceil(float(reach.max()) + 0.5)):
-        np.copyto(owner, cv2.dilate(owner, np.ones((3, 3), np.uint8)), where=owner == 0)
-    owner = owner.astype(np.int32)
+        np.copyto(grown, cv2.dilate(grown, np.ones((3, 3), np.uint8)), where=grown == 0)
+    owner = grown.astype(np.int32)
     # The middle of the first pixel outside is half a pixel from the edge.
     return owner, np.where(labels > 0, np.float32(1), np.clip(reach[owner] + 0.5 - distance, -1, 1))
 

@@ -1,24 +1,41 @@
-"""Whether a view of a tray can be used at all."""
+"""Whether a view of a tray can be used at all: in focus, not washed out, not dark."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from nut_runtime.errors import InputError
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["UsableLimits"]
+from nut_runtime.errors import InputError
+from nut_runtime.opencv import quiet_opencv
+from nut_runtime.verdict import Reason
+
+__all__ = ["TrayView", "UsableLimits", "measure_view", "view_fault"]
+
+_WORKING_SIDE_PX = 320
+_EDGES_PERCENTILE = 99.5
+_WHITE = 250
+_MOST_WHITE = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsableLimits:
     """What is asked of a view of a tray; 0 asks for nothing.
 
+    The usual limits lie between the sharp and the blurred views of a real rig and of photos from a phone; docs/trays.md
+    has the figures.
+
     Attributes:
-        least_sharpness: As `cameras.quality.sharpness` measures it.
+        least_sharpness: Of `TrayView.sharpness`.
+        least_contrast: Of `TrayView.contrast`.
+        least_brightness: Of `TrayView.brightness`.
     """
 
-    least_sharpness: float = 0.0
+    least_sharpness: float = 50.0
+    least_contrast: float = 30.0
+    least_brightness: float = 15.0
 
     def __post_init__(self) -> None:
         """Check that the limits make sense.
@@ -36,7 +53,7 @@ class UsableLimits:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return what `to_json` gave; a limit that is not there is the default's.
+        """Return what `to_json` gave; a limit that is not there is the usual one.
 
         Raises:
             InputError: If a limit makes no sense or is unknown.
@@ -45,3 +62,76 @@ class UsableLimits:
             return cls(**{str(name): float(limit) for name, limit in data.items()})
         except (AttributeError, TypeError, ValueError) as error:
             raise InputError(f"the limits of usable views make no sense: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrayView:
+    """Figures of a view, in grey levels.
+
+    Attributes:
+        sharpness: How steep its steepest edges are: what 0.5% of the pixels have more of, of the Laplacian's absolute
+            value. Parts on a tray have edges that are much alike however many parts there are, so unlike the variance
+            of the Laplacian (`cameras.quality`) this says little about how full the tray is.
+        contrast: From what 1% of the pixels are darker than to what 1% are brighter than.
+        brightness: Mean, 0 to 255.
+        white: Share of the pixels that are white or nearly so, 0 to 1.
+    """
+
+    sharpness: float
+    contrast: float
+    brightness: float
+    white: float
+
+
+def measure_view(frame: NDArray[np.uint8]) -> TrayView:
+    """Return the figures of a frame, uint8 `[H, W, 3]`, BGR; takes about a millisecond at 640x480.
+
+    They are measured on a grey version whose longer side is 320 px at most, averaged down, after a median of 3x3 pixels
+    that takes away single bright or dark ones, so that neither a sensor's noise nor a reflex passes for an edge.
+    """
+    cv2 = quiet_opencv()
+    grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+    factor = _WORKING_SIDE_PX / max(grey.shape)
+    if factor < 1:
+        size = (max(1, round(grey.shape[1] * factor)), max(1, round(grey.shape[0] * factor)))
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    edges = np.abs(cv2.Laplacian(cv2.medianBlur(grey, 3), cv2.CV_16S)).ravel()
+    levels = np.bincount(grey.ravel(), minlength=256)
+    share = np.cumsum(levels) / grey.size
+    steepness = np.cumsum(np.bincount(edges, minlength=1)) / edges.size
+    return TrayView(
+        sharpness=float(np.searchsorted(steepness, _EDGES_PERCENTILE / 100)),
+        contrast=float(np.searchsorted(share, 0.99) - np.searchsorted(share, 0.01)),
+        brightness=float(levels @ np.arange(256)) / grey.size,
+        white=float(levels[_WHITE:].sum()) / grey.size,
+    )
+
+
+def view_fault(frame: NDArray[np.uint8], limits: UsableLimits) -> tuple[Reason | None, str]:
+    """Return why nothing can be found in a view, and the same in words; None and nothing where it can be used.
+
+    A blurred view that is mostly white counts as washed out: that is what to mend first, and its focus cannot be told.
+
+    Args:
+        frame: uint8 `[H, W, 3]`, BGR.
+        limits: What is asked of it.
+    """
+    view = measure_view(frame)
+    if view.brightness < limits.least_brightness:
+        return Reason.DARK, (
+            f"is too dark (brightness {view.brightness:.0f}, at least {limits.least_brightness:g} expected); "
+            "check the lamp"
+        )
+    if view.contrast < limits.least_contrast:
+        return Reason.WASHED_OUT, (
+            f"is washed out (contrast {view.contrast:.0f}, at least {limits.least_contrast:g} expected); "
+            "check exposure and light"
+        )
+    if view.sharpness < limits.least_sharpness:
+        figures = f"sharpness {view.sharpness:.0f}, at least {limits.least_sharpness:g} expected"
+        if view.white > _MOST_WHITE:
+            return Reason.WASHED_OUT, (
+                f"is washed out ({100 * view.white:.0f}% of it is white; {figures}); check exposure and light"
+            )
+        return Reason.BLURRED, f"is blurred, or shows nothing with edges ({figures}); check focus and lens"
+    return None, ""
