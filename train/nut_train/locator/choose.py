@@ -50,9 +50,7 @@ def choose_settings(
     good = [settings for settings, f1 in tried if f1 >= best - _NEAR]
     places = np.array([(_PEAKS.index(one.peak), _LEVELS.index(one.level)) for one in good])
     chosen = good[int(np.abs(places - places.mean(axis=0)).sum(axis=1).argmin())]
-    settings = FindSettings(
-        peak=chosen.peak, level=chosen.level, area_px=usual_area(trays), long_side_px=_LONG_SIDE_PX
-    )
+    settings = FindSettings(peak=chosen.peak, level=chosen.level, area_px=usual_area(trays), long_side_px=_LONG_SIDE_PX)
     return settings, tuple({"peak": one.peak, "level": one.level, "f1": f1} for one, f1 in tried)
 
 

@@ -46,9 +46,7 @@ def batches(pictures: Sequence[TrayPicture], config: LocatorConfig, epoch: int) 
         for place in range(step * config.batch_size, (step + 1) * config.batch_size):
             random = np.random.default_rng((config.seed, epoch, place, 1))
             picture, instances, _ = pictures[order[place]].read()
-            piece = cut_piece(
-                picture, instances, side_px=side, long_side_px=config.long_side_px, random=random
-            )
+            piece = cut_piece(picture, instances, side_px=side, long_side_px=config.long_side_px, random=random)
             spoiled = spoil(piece.picture, random)
             depth = distance_map(piece.instances)
             half = (side // MAP_STRIDE, side // MAP_STRIDE)
