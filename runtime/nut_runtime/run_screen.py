@@ -59,9 +59,8 @@ def run_on_screen(
                 word, style = _WORDS[part.label]
                 # A station outlives the terminal it was started from.
                 with suppress(OutputError) if is_station else nullcontext():
-                    say(
-                        f"{click.style(word, **style)} {part.record['pred_score']:.3f}  {part.record['source']}{_counts(part)}"
-                    )
+                    score, source = part.record["pred_score"], part.record["source"]
+                    say(f"{click.style(word, **style)} {score:.3f}  {source}{_counts(part)}")
             if bar is not None:
                 bar.update(1, part)
 

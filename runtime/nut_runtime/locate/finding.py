@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,10 @@ _VALLEY = 0.8
 """Two peaks are two parts where the way between them leads below this share of the lower one."""
 _LARGEST = 1.6
 """A part is too large above this many times the usual area; two parts taken for one have about 2."""
-_LEAST_SOLIDITY = 0.9
-"""Share of its convex hull that a part with nothing on it fills at least."""
+_LESS_SOLID = 0.08
+"""A part fills its convex hull less, by this, than the usual part does: something has bitten a dent into it."""
+_LESS_ALIKE = 0.12
+"""A part turned by half covers itself less, by this, than the usual part does: something lies on one side of it."""
 _ROW = 0.5
 """Parts are in one row while their centres are within this share of the usual height."""
 
@@ -54,8 +56,16 @@ def find_instances(
     heights = cv2.GaussianBlur(heights, (0, 0), _SMOOTHING_PX, borderType=cv2.BORDER_REPLICATE)
     labels, peaks = join_basins(*basins_of(heights, settings.level), heights, least_peak=settings.peak, valley=_VALLEY)
     found = list(_in_frame(labels, peaks, settings.level, frame_px))
-    usual = usual_area_px([one for one, _ in found], frame_px=frame_px, settings=settings)
-    judged = [replace(one, flaw=_flaw(one, solidity, frame_px, usual, settings.least_area)) for one, solidity in found]
+    whole = [(one, shape) for one, shape in found if not _is_at_border(one, frame_px)]
+    usual = _Shape(
+        solidity=_median([shape.solidity for _, shape in whole]),
+        likeness=_median([shape.likeness for _, shape in whole]),
+    )
+    area_px = usual_area_px([one for one, _ in found], frame_px=frame_px, settings=settings)
+    judged = [
+        replace(one, flaw=_flaw(one, shape, usual, one.area_px / area_px, frame_px, settings.least_area))
+        for one, shape in found
+    ]
     return tuple(replace(one, number=number) for number, one in enumerate(_in_reading_order(judged), 1))
 
 
@@ -76,13 +86,27 @@ def usual_area_px(instances: Sequence[Instance], *, frame_px: tuple[int, int], s
         return settings.area_px * (max(frame_px) / settings.long_side_px) ** 2
     areas = [one.area_px for one in instances if not _is_at_border(one, frame_px)]
     areas = areas or [one.area_px for one in instances]
-    return float(np.median(areas)) if areas else math.nan
+    return _median(areas)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """What of a part's shape does not depend on its size and turn.
+
+    Attributes:
+        solidity: Share of its convex hull that it fills, 0 to 1.
+        likeness: How much of it and of itself turned by half, about its centre, is in both, 0 to 1. A square, a hexagon
+            and a disc have 1. What has less by its nature has it in the usual part, too.
+    """
+
+    solidity: float
+    likeness: float
 
 
 def _in_frame(
     labels: NDArray[np.int32], peaks: NDArray[np.float32], level: float, frame_px: tuple[int, int]
-) -> Iterator[tuple[Instance, float]]:
-    """Give the parts of a label picture of the map's size in pixels of the frame, not numbered yet, with solidity."""
+) -> Iterator[tuple[Instance, _Shape]]:
+    """Give the parts of a label picture of the map's size in pixels of the frame, not numbered yet."""
     cv2 = quiet_opencv()
     owner, field = _field(labels, len(peaks), level)
     boxes = _boxes(owner, len(peaks)).tolist()
@@ -109,7 +133,7 @@ def _in_frame(
         warped = cv2.warpAffine(
             own, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
         )
-        one = _instance(cv2.compare(warped, 0, cv2.CMP_GT), (x, y), peak)
+        one = _instance((warped > 0).view(np.uint8), (x, y), peak)
         if one is not None:
             yield one
 
@@ -165,11 +189,8 @@ def _boxes(owner: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     return boxes
 
 
-def _instance(mask: NDArray[np.uint8], corner: tuple[int, int], peak: float) -> tuple[Instance, float] | None:
-    """Return a part whose box is drawn tightly around its mask, and its solidity; None where the mask is empty.
-
-    The solidity is the share of its convex hull that it fills. The mask's values are 0 and 255.
-    """
+def _instance(mask: NDArray[np.uint8], corner: tuple[int, int], peak: float) -> tuple[Instance, _Shape] | None:
+    """Return a part whose box is drawn tightly around its mask, and its shape; None where the mask is empty."""
     cv2 = quiet_opencv()
     left, upper, width, height = cv2.boundingRect(mask)
     if not width:
@@ -192,18 +213,50 @@ def _instance(mask: NDArray[np.uint8], corner: tuple[int, int], peak: float) -> 
         area_px=round(area),
         peak=peak,
     )
-    return one, area / hull_area
+    return one, _Shape(solidity=area / hull_area, likeness=_likeness(one))
 
 
-def _flaw(one: Instance, solidity: float, frame_px: tuple[int, int], usual: float, least_area: float) -> Flaw | None:
-    """Return why a part is not to be judged; the edge comes first, since it explains a small area."""
+def _flaw(
+    one: Instance, shape: _Shape, usual: _Shape, area: float, frame_px: tuple[int, int], least_area: float
+) -> Flaw | None:
+    """Return why a part is not to be judged; the edge comes first, since it explains a small area.
+
+    What lies on a part bites a dent out of it, which its hull tells, or cuts a corner off straight, which turning it by
+    half tells.
+
+    Args:
+        one: The part.
+        shape: Its shape.
+        usual: That of the usual part; NaN where all are at the edge.
+        area: Its area over the usual one.
+        frame_px: Height and width of the frame.
+        least_area: What `area` must be at least.
+    """
     if _is_at_border(one, frame_px):
         return Flaw.AT_BORDER
-    if one.area_px < least_area * usual:
+    if area < least_area:
         return Flaw.TOO_SMALL
-    if one.area_px > _LARGEST * usual:
+    if area > _LARGEST:
         return Flaw.TOO_LARGE
-    return Flaw.OVERLAPPED if solidity < _LEAST_SOLIDITY else None
+    is_bitten = shape.solidity < usual.solidity - _LESS_SOLID or shape.likeness < usual.likeness - _LESS_ALIKE
+    return Flaw.OVERLAPPED if is_bitten else None
+
+
+def _likeness(one: Instance) -> float:
+    """Return how alike a part is to itself turned by half."""
+    height, width = one.mask.shape
+    # Turned about its middle the mask has its centre mirrored; so much is it moved back, in whole pixels.
+    right, down = round(2 * (one.centre[0] - one.x) - (width - 1)), round(2 * (one.centre[1] - one.y) - (height - 1))
+    turned = one.mask[::-1, ::-1]
+    here = one.mask[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    there = turned[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+    both = int(np.count_nonzero(here & there))
+    return both / (2 * one.area_px - both)
+
+
+def _median(values: Sequence[float]) -> float:
+    """Return the median; NaN of nothing, which is neither above nor below anything."""
+    return float(np.median(values)) if values else math.nan
 
 
 def _is_at_border(one: Instance, frame_px: tuple[int, int]) -> bool:

@@ -15,7 +15,7 @@ from nut_runtime.locate.cutout import cut_out
 from nut_runtime.locate.finding import find_instances, usual_area_px
 from nut_runtime.locate.in_place import boxes_in_frame, maps_in_frame
 from nut_runtime.locate.instance import Instance
-from nut_runtime.locate.usable import view_fault
+from nut_runtime.locate.usable import parts_sharpness, view_fault
 from nut_runtime.pictures import check_frame
 from nut_runtime.regions import Box
 from nut_runtime.review import label_with_review
@@ -112,12 +112,14 @@ class TrayInspector:
         entry = self._locator.entry
         started = time.perf_counter()
         reason, words = view_fault(frame, entry.usable)
-        if reason is not None:
-            return Tray(label=Label.NO_VERDICT, reason=reason, error=f"the view {words}")
+        if reason is Reason.DARK:
+            return _unusable(reason, words)
         frame_px = (frame.shape[0], frame.shape[1])
         instances = find_instances(self._locator.locate(frame), frame_px=frame_px, settings=entry.find)
         area_px = usual_area_px(instances, frame_px=frame_px, settings=entry.find)
         complete = [one for one in instances if one.is_complete]
+        if reason is not None and parts_sharpness(frame, instances) < entry.usable.least_sharpness:
+            return _unusable(reason, words)
         if not complete:
             return _without(instances)
         located = time.perf_counter()
@@ -159,6 +161,11 @@ class TrayInspector:
             bundle_id=worst.bundle_id,
             is_rejudged=any(verdict.is_rejudged for _, verdict in judged),
         )
+
+
+def _unusable(reason: Reason, words: str) -> Tray:
+    """Return a tray of which nothing is said, since it cannot be seen."""
+    return Tray(label=Label.NO_VERDICT, reason=reason, error=f"the view {words}")
 
 
 def _without(instances: Sequence[Instance]) -> Tray:

@@ -45,9 +45,8 @@ def draw_tray(picture: NDArray[np.uint8], tray: Tray, *, frame_px: tuple[int, in
     for nut in sorted(tray.nuts, key=lambda nut: nut.label is Label.DEFECT):  # no other line over a defect's
         one, colour = nut.instance, _OUTLINE_BGR[nut.label]
         contours, _ = cv2.findContours(one.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        outlines = [
-            ((contour + (one.x + 0.5, one.y + 0.5)) * (across, down)).round().astype(np.int32) for contour in contours
-        ]
+        middle = np.array([one.x + 0.5, one.y + 0.5])
+        outlines = [((contour + middle) * (across, down)).round().astype(np.int32) for contour in contours]
         cv2.polylines(drawn, outlines, isClosed=True, color=colour, thickness=line, lineType=cv2.LINE_AA)
         _number(drawn, nut, (one.centre[0] * across, one.centre[1] * down), one.height * down)
     return drawn
@@ -63,7 +62,7 @@ def tray_words(tray: Tray) -> str:
     """Return what a strip says of a tray."""
     word = "DEFECT" if tray.label is Label.DEFECT else str(tray.label)
     score = "" if tray.verdict is None else f" {tray.verdict.pred_score:.3f}"
-    return f"{word}{score} {count_words(tray.counts)}"
+    return f"{word}{score}, {count_words(tray.counts)}"
 
 
 def _number(drawn: NDArray[np.uint8], nut: Nut, centre: tuple[float, float], height: float) -> None:

@@ -1,7 +1,7 @@
 """Whether a view of a tray can be used at all: in focus, not washed out, not dark."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.errors import InputError
+from nut_runtime.locate.instance import Instance
 from nut_runtime.opencv import quiet_opencv
 from nut_runtime.verdict import Reason
 
-__all__ = ["TrayView", "UsableLimits", "measure_view", "view_fault"]
+__all__ = ["TrayView", "UsableLimits", "measure_view", "parts_sharpness", "view_fault"]
 
 _WORKING_SIDE_PX = 320
-_EDGES_PERCENTILE = 99.5
+_EDGES_PERCENTILE = 99.8
+_PARTS_PERCENTILE = 95.0
 _WHITE = 250
 _MOST_WHITE = 0.3
 
@@ -28,13 +30,11 @@ class UsableLimits:
     has the figures.
 
     Attributes:
-        least_sharpness: Of `TrayView.sharpness`.
-        least_contrast: Of `TrayView.contrast`.
+        least_sharpness: Of `TrayView.sharpness`, or else of `parts_sharpness` of what was found.
         least_brightness: Of `TrayView.brightness`.
     """
 
-    least_sharpness: float = 50.0
-    least_contrast: float = 30.0
+    least_sharpness: float = 75.0
     least_brightness: float = 15.0
 
     def __post_init__(self) -> None:
@@ -69,16 +69,14 @@ class TrayView:
     """Figures of a view, in grey levels.
 
     Attributes:
-        sharpness: How steep its steepest edges are: what 0.5% of the pixels have more of, of the Laplacian's absolute
+        sharpness: How steep its steepest edges are: what 0.2% of the pixels have more of, of the Laplacian's absolute
             value. Parts on a tray have edges that are much alike however many parts there are, so unlike the variance
             of the Laplacian (`cameras.quality`) this says little about how full the tray is.
-        contrast: From what 1% of the pixels are darker than to what 1% are brighter than.
         brightness: Mean, 0 to 255.
         white: Share of the pixels that are white or nearly so, 0 to 1.
     """
 
     sharpness: float
-    contrast: float
     brightness: float
     white: float
 
@@ -89,27 +87,49 @@ def measure_view(frame: NDArray[np.uint8]) -> TrayView:
     They are measured on a grey version whose longer side is 320 px at most, averaged down, after a median of 3x3 pixels
     that takes away single bright or dark ones, so that neither a sensor's noise nor a reflex passes for an edge.
     """
+    grey, edges = _grey_and_edges(frame)
+    levels = np.bincount(grey.ravel(), minlength=256)
+    return TrayView(
+        sharpness=float(np.percentile(edges, _EDGES_PERCENTILE, method="lower")),
+        brightness=float(levels @ np.arange(256)) / grey.size,
+        white=float(levels[_WHITE:].sum()) / grey.size,
+    )
+
+
+def parts_sharpness(frame: NDArray[np.uint8], parts: Iterable[Instance]) -> float:
+    """Return how steep the edges of some parts are, as `TrayView.sharpness` is for the whole frame.
+
+    A few parts on a bare tray are less than 0.2% of its pixels, and say nothing of `TrayView.sharpness`.
+
+    Args:
+        frame: What they were found in, uint8 `[H, W, 3]`, BGR.
+        parts: The parts; 0 without any.
+    """
+    _, edges = _grey_and_edges(frame)
+    factor = edges.shape[1] / frame.shape[1], edges.shape[0] / frame.shape[0]
+    is_near = np.zeros(edges.shape, np.bool_)
+    for one in parts:
+        left, upper = int(one.x * factor[0]) - 2, int(one.y * factor[1]) - 2
+        right, lower = (one.x + one.width) * factor[0] + 2, (one.y + one.height) * factor[1] + 2
+        is_near[max(upper, 0) : math.ceil(lower), max(left, 0) : math.ceil(right)] = True
+    return float(np.percentile(edges[is_near], _PARTS_PERCENTILE, method="lower")) if is_near.any() else 0.0
+
+
+def _grey_and_edges(frame: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
+    """Return the small grey version of a frame, and the absolute value of its Laplacian after the median."""
     cv2 = quiet_opencv()
     grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     factor = _WORKING_SIDE_PX / max(grey.shape)
     if factor < 1:
         size = (max(1, round(grey.shape[1] * factor)), max(1, round(grey.shape[0] * factor)))
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    edges = np.abs(cv2.Laplacian(cv2.medianBlur(grey, 3), cv2.CV_16S)).ravel()
-    levels = np.bincount(grey.ravel(), minlength=256)
-    share = np.cumsum(levels) / grey.size
-    steepness = np.cumsum(np.bincount(edges, minlength=1)) / edges.size
-    return TrayView(
-        sharpness=float(np.searchsorted(steepness, _EDGES_PERCENTILE / 100)),
-        contrast=float(np.searchsorted(share, 0.99) - np.searchsorted(share, 0.01)),
-        brightness=float(levels @ np.arange(256)) / grey.size,
-        white=float(levels[_WHITE:].sum()) / grey.size,
-    )
+    return grey.astype(np.uint8), np.abs(cv2.Laplacian(cv2.medianBlur(grey, 3), cv2.CV_16S)).astype(np.int16)
 
 
 def view_fault(frame: NDArray[np.uint8], limits: UsableLimits) -> tuple[Reason | None, str]:
     """Return why nothing can be found in a view, and the same in words; None and nothing where it can be used.
 
+    A view in focus whose few parts are hardly 0.2% of it looks blurred to this; ask `parts_sharpness` of what is found.
     A blurred view that is mostly white counts as washed out: that is what to mend first, and its focus cannot be told.
 
     Args:
@@ -121,11 +141,6 @@ def view_fault(frame: NDArray[np.uint8], limits: UsableLimits) -> tuple[Reason |
         return Reason.DARK, (
             f"is too dark (brightness {view.brightness:.0f}, at least {limits.least_brightness:g} expected); "
             "check the lamp"
-        )
-    if view.contrast < limits.least_contrast:
-        return Reason.WASHED_OUT, (
-            f"is washed out (contrast {view.contrast:.0f}, at least {limits.least_contrast:g} expected); "
-            "check exposure and light"
         )
     if view.sharpness < limits.least_sharpness:
         figures = f"sharpness {view.sharpness:.0f}, at least {limits.least_sharpness:g} expected"
