@@ -225,6 +225,9 @@ def _draw(
 def _entry(annotation: CocoAnnotation, mask: NDArray[np.bool_]) -> dict[str, Any]:
     """Return the annotation as the data set's file lists it, with box and area of what was drawn."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    outline = annotation.segmentation
+    if isinstance(outline, dict):
+        outline = {key: outline[key] for key in ("size", "counts")}
     return {
         "id": annotation.id,
         "image_id": annotation.image_id,
@@ -237,5 +240,5 @@ def _entry(annotation: CocoAnnotation, mask: NDArray[np.bool_]) -> dict[str, Any
         ],
         "area": int(mask.sum()),
         "iscrowd": 0,
-        "segmentation": annotation.segmentation,
+        "segmentation": outline,
     }

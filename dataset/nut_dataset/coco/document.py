@@ -66,7 +66,7 @@ class CocoDocument:
     Attributes:
         images: In the file's order, ids all different.
         annotations: In the file's order, ids all different, each of one of `images`.
-        categories: As the file gives them.
+        categories: `id` and `name` of each class.
         faults: Entries left out of the above.
     """
 
@@ -97,7 +97,7 @@ class _Entry:
     @property
     def id(self) -> int | None:
         value = self.data.get("id") if isinstance(self.data, dict) else None
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return value if _is_id(value) else None
 
     def blame(self, what: str) -> None:
         name = f"number {self.place}" if self.id is None else str(self.id)
@@ -117,12 +117,11 @@ def read_document(path: Path, *, split: str = "") -> CocoDocument:
     data = _load(path)
     images, image_faults = _images(_list(data, "images", path), split)
     known = {image.id: image for image in images}
-    raw_categories = data.get("categories", [])
-    categories = tuple(one for one in raw_categories if isinstance(one, dict)) if _is_list(raw_categories) else ()
+    categories = _categories(data.get("categories"))
     annotations, annotation_faults = _annotations(
         _list(data, "annotations", path),
         known,
-        {one["id"] for one in categories if isinstance(one.get("id"), int)},
+        {one["id"] for one in categories},
         faulty_images={fault.name for fault in image_faults},
         split=split,
     )
@@ -158,8 +157,17 @@ def _list(data: dict[str, Any], name: str, path: Path) -> list[Any]:
     return entries
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
+def _categories(entries: Any) -> tuple[dict[str, Any], ...]:
+    """Return number and name of each class; what else the file says of them is not needed."""
+    return tuple(
+        {"id": one["id"], "name": str(one.get("name", ""))}
+        for one in (entries if isinstance(entries, list) else ())
+        if isinstance(one, dict) and _is_id(one.get("id"))
+    )
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _images(entries: Sequence[Any], split: str) -> tuple[list[CocoImage], list[Fault]]:
@@ -238,7 +246,7 @@ def _annotations(
             row.blame("is not an object")
             continue
         image_id = row.data.get("image_id")
-        image = images.get(image_id) if isinstance(image_id, int) else None
+        image = images.get(image_id) if isinstance(image_id, int) and _is_id(image_id) else None
         if image is not None:
             row.picture = image.file_name
         if row.id is None:
@@ -260,7 +268,7 @@ def _annotations(
 def _annotation(row: _Entry, image: CocoImage, categories: set[int]) -> CocoAnnotation | str:
     """Return one annotation, or what is wrong with it; its outline is checked when it is drawn."""
     category = row.data.get("category_id", 0)
-    if not isinstance(category, int) or (categories and category not in categories):
+    if not _is_id(category) or (categories and category not in categories):
         return f"its category_id is not in the list of categories: {_shown(category)}"
     crowd = row.data.get("iscrowd", 0)
     if crowd not in (0, 1):

@@ -60,7 +60,8 @@ def cutout_mask(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
         cv2.drawContours(filled, [max(outlines, key=cv2.contourArea)], -1, 1, cv2.FILLED)
     if filled.mean() < _LEAST:
         raise InputError("nothing but white background; give cut-outs, single parts on white")
-    reach = max(round(math.sqrt(float(filled.sum())) * _TIDY), 1)
+    # Odd, or OpenCV's opening moves what it leaves.
+    reach = 2 * round(math.sqrt(float(filled.sum())) * _TIDY / 2) + 1
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     count, pieces, facts, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(filled, cv2.MORPH_OPEN, brush))
     if count == 1:

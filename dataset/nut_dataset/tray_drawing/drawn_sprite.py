@@ -21,21 +21,27 @@ _SUPER = 2
 """Sprites have this many pixels for one of the picture's, so that they can be turned without harm."""
 _DEFECTIVE = 0.15
 """Share of nuts with a defect: those must be found as well."""
+_WITH_DARK_FEET = 0.6
+"""Share of nuts whose feet are dark on one side."""
+_BODY_REACH = 0.95
+"""Distance from the axis, in nut units, beyond which a nut is mostly feet."""
 
 
 def random_tray_shape(rng: np.random.Generator) -> NutShape:
     """Return the dimensions of one lot: a locator meets more kinds of weld nut than a judge."""
     bore = float(rng.uniform(0.50, 0.64))
     height = float(rng.uniform(0.6, 0.95))
+    half_width = float(rng.uniform(0.83, 0.93))
     return replace(
         random_shape(rng),
         height=height,
-        corner_radius=float(rng.uniform(0.25, 0.55)),
-        foot_reach=float(rng.uniform(1.20, 1.36)),
-        foot_half_width=float(rng.uniform(0.30, 0.46)),
+        half_width=half_width,
+        corner_radius=float(rng.uniform(0.3, 0.6)),
+        foot_reach=float(rng.uniform(1.20, 1.38)),
+        foot_half_width=float(rng.uniform(0.30, 0.44)),
         foot_height=height * float(rng.uniform(0.4, 0.98)),
         bore_radius=bore,
-        sink_radius=bore + float(rng.uniform(0.08, 0.2)),
+        sink_radius=min(bore + float(rng.uniform(0.08, 0.2)), half_width - 0.06),
         cone_radius=float(rng.uniform(0.93, 1.15)),
     )
 
@@ -59,8 +65,33 @@ def draw_sprite(rng: np.random.Generator, shape: NutShape, room: Room, *, side_p
         angle_rad=float(rng.uniform(-math.pi, math.pi)),
         tilt_rad=tilt_rad,
     )
+    feet = _dark_feet(rng)
     metal, damage = (np.random.default_rng(key) for key in rng.integers(0, 2**63, 2))
-    return _centred(draw_layer(shape, pose, room, metal, defect=defect, damage=damage), tilt_rad)
+    sprite = _centred(draw_layer(shape, pose, room, metal, defect=defect, damage=damage), tilt_rad)
+    if feet is not None:
+        _darken(sprite, *feet)
+    return sprite
+
+
+def _dark_feet(rng: np.random.Generator) -> tuple[float, float] | None:
+    """Return how much darker the feet on one side are, and which side (radians); None where they are not.
+
+    Forged feet fall away from the light and are black with scale: in photos of piles they look like gaps.
+    """
+    strength, bearing = float(rng.uniform(0.3, 0.95)), float(rng.uniform(-math.pi, math.pi))
+    return (strength, bearing) if rng.random() < _WITH_DARK_FEET else None
+
+
+def _darken(sprite: Sprite, strength: float, bearing_rad: float) -> None:
+    """Take light from the feet, in place."""
+    rows, columns = sprite.outline.shape
+    unit = sprite.side_px / _SIDE_UNITS
+    y = (np.arange(rows, dtype=np.float32)[:, None] - np.float32((rows - 1) / 2)) / np.float32(unit)
+    x = (np.arange(columns, dtype=np.float32)[None] - np.float32((columns - 1) / 2)) / np.float32(unit)
+    radius = np.sqrt(x * x + y * y)
+    towards = (x * np.float32(math.cos(bearing_rad)) + y * np.float32(math.sin(bearing_rad))) / np.maximum(radius, 1e-3)
+    beyond = np.clip((radius - np.float32(_BODY_REACH)) / np.float32(0.08), 0, 1)
+    sprite.paint[..., :3] *= (1 - np.float32(strength) * beyond * np.clip(0.5 + 0.8 * towards, 0, 1))[..., None]
 
 
 def _centred(layer: NutLayer, tilt_rad: float) -> Sprite:

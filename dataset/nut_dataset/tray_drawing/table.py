@@ -23,14 +23,13 @@ def draw_tray_table(rng: np.random.Generator, scenery: Scenery, canvas: tuple[in
     table = _sheet(rng, scenery, canvas)
     for _ in range(scenery.sheets):
         _paper_edge(rng, table)
-    strips = [_rim] * (int(rng.integers(1, 4)) if scenery.walls else 0)
     sides = rng.permutation(4)
-    for place, side in enumerate(sides[: len(strips)]):
-        strips[place](rng, table, int(side), scenery.brightness)
-    # Tape runs along the sides without a rim, mostly opposite each other.
+    for side in sides[: int(rng.integers(1, 4)) if scenery.walls else 0]:
+        _rim(rng, table, int(side), scenery.brightness)
     first = int(rng.integers(2))
-    for place in range(scenery.tape):
-        _tape(rng, table, (0, 1)[(first + place) % 2] if rng.random() < 0.8 else int(rng.integers(4)), scenery)  # noqa: PLR2004 - mostly above and below
+    for place in range(scenery.tape):  # mostly above and below, opposite each other
+        is_usual = rng.random() < 0.8  # noqa: PLR2004 - a share
+        _tape(rng, table, (first + place) % 2 if is_usual else int(rng.integers(4)), scenery)
     return table
 
 
@@ -99,11 +98,9 @@ def _tape(rng: np.random.Generator, table: NDArray[np.float32], side: int, scene
     distance = _side_distance(rng, canvas, side, lean_rad=0.05)
     width = min(canvas) * rng.uniform(0.04, 0.16)
     begin = min(canvas) * rng.uniform(-0.05, 0.12)
-    inside = np.clip(distance - np.float32(begin) + 0.5, 0, 1) * np.clip(
-        np.float32(begin + width) - distance + 0.5, 0, 1
-    )
-    colour = np.array(_TAPES[int(rng.integers(len(_TAPES)))], np.float32)
-    colour = colour * np.float32(rng.uniform(0.5, 1.5) * max(scenery.brightness, 0.3)) * rng.uniform(0.8, 1.2, 3)
+    inside = np.clip(np.minimum(distance - np.float32(begin), np.float32(begin + width) - distance) + 0.5, 0, 1)
+    kind = np.array(_TAPES[int(rng.integers(len(_TAPES)))])
+    colour = kind * rng.uniform(0.5, 1.5) * max(scenery.brightness, 0.3) * rng.uniform(0.8, 1.2, 3)
     fibres = 1 + np.float32(0.12) * clouds(rng, canvas, cell_px=2.5) + np.float32(0.08) * clouds(rng, canvas, cell_px=9)
     if rng.random() < 0.5:  # noqa: PLR2004 - every other strip ends within the picture
         along = _side_distance(rng, canvas, (side + 2) % 4, lean_rad=0.02)
