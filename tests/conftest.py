@@ -81,12 +81,15 @@ def trays(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def locator_folder(trays: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A locator trained on `trays` for three epochs, at 160 px. Tests that alter it copy it first."""
+    """A locator trained on `trays` for twelve epochs, at 96 px. Tests that alter it copy it first."""
     from nut_train.locator.config import LocatorConfig
     from nut_train.locator.train import train_locator
 
     folder = tmp_path_factory.mktemp("locator") / "run"
-    train_locator(trays, folder, LocatorConfig(long_side_px=160, crop_px=128, epochs=3, batch_size=4, device="cpu"))
+    config = LocatorConfig(
+        long_side_px=96, crop_px=96, epochs=12, patience=12, batch_size=4, learning_rate=5e-3, device="cpu"
+    )
+    train_locator(trays, folder, config)
     return folder
 
 

@@ -43,8 +43,8 @@ def test_pixels_equal_torch_for_any_frame_larger_or_smaller_than_the_network(eng
     expected = pixels_of(frame, ENCODER, long_side_px=LONG_SIDE_PX).numpy()
     found = engines[engine](frame)
     assert found.shape == expected.shape == (1, 3, *network_size(*size, long_side_px=LONG_SIDE_PX))
-    # rounding of float32 sums, after division by 0.2
-    assert np.abs(found - expected).max() < 1e-5
+    # a position near 100 is rounded by 4e-6, which the weights take over, and a deviation of 0.2 makes 2e-5 of it
+    assert np.abs(found - expected).max() < 5e-5
 
 
 def test_the_size_rule_rounds_halves_upwards_and_never_to_nothing():

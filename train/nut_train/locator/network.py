@@ -21,6 +21,9 @@ MAP_STRIDE = 2
 _STAGES = 5
 _FROZEN_BLOCKS = 2
 _TRIED_PX = 64
+# Means and variances of the decoder start from nothing; at torch's 0.1 a small set's first epochs would be judged by
+# what is left of that.
+_MOMENTUM = 0.3
 
 
 class LocatorNetwork(nn.Module):
@@ -36,6 +39,9 @@ class LocatorNetwork(nn.Module):
         self.encoder = unet.encoder
         self.decoder = unet.decoder
         self.decoder.blocks = self.decoder.blocks[: len(DECODER_CHANNELS)]
+        for module in self.decoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = _MOMENTUM
         self.head = nn.Conv2d(DECODER_CHANNELS[-1], 1, kernel_size=3, padding=1)
         _fix_padding(self)
 
