@@ -174,7 +174,9 @@ def export_bundle(
                 engines=sorted(ENGINES),
                 progress=progress,
             )
-        fast = {engine: choices[0] for engine, choices in options.items()} if config.precision == "int8" else {}
+        fast: Mapping[str, FastModel] = (
+            {engine: choices[0] for engine, choices in options.items()} if config.precision == "int8" else {}
+        )
         if fast:
             facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
         info = model_info(run.point, facts)
