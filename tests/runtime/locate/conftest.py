@@ -128,16 +128,15 @@ def rewrite() -> Callable[[Path, object], None]:
 @pytest.fixture(scope="session")
 def tray_bundle(bundle_folder, places, tmp_path_factory) -> Path:
     """The judge of `bundle_folder` with the fake locator; half of `places` are above its threshold."""
-    import onnxruntime
-    import openvino
-
+    from nut_runtime.engines.import_onnxruntime import import_onnxruntime
+    from nut_runtime.engines.import_openvino import import_openvino
     from nut_runtime.inspector import Inspector
     from nut_runtime.locate.finding import find_instances
     from nut_runtime.locate.tray import TrayInspector
 
     folder = tmp_path_factory.mktemp("trays") / "bundle"
     shutil.copytree(bundle_folder, folder)
-    model = _fake_locator()
+    model, onnxruntime, openvino = _fake_locator(), import_onnxruntime(), import_openvino()
     (folder / "locator.onnx").write_bytes(model)
     openvino.save_model(openvino.convert_model(folder / "locator.onnx"), folder / "locator.xml", compress_to_fp16=False)
     frame = _frame(places)
