@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -59,6 +60,16 @@ def test_the_same_seed_gives_the_same_bytes_and_more_pictures_keep_the_earlier(d
         assert (tmp_path / "more" / name).read_bytes() == (drawn / name).read_bytes()
     synthesise_trays(tmp_path / "other", SynthTraysSettings(train=1, valid=0, test=0, seed=6, **SMALL))
     assert (tmp_path / "other/train/0000.jpg").read_bytes() != (drawn / "train/0000.jpg").read_bytes()
+
+
+def test_opencv_threads_do_not_change_bytes(drawn, tmp_path):
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1 if before > 1 else 4)
+    try:
+        synthesise_trays(tmp_path / "same", SynthTraysSettings(train=4, valid=0, test=0, seed=5, **SMALL))
+    finally:
+        cv2.setNumThreads(before)
+    assert contents(tmp_path / "same" / "train") == contents(drawn / "train")
 
 
 def test_from_coco_reads_what_was_drawn_and_gives_it_back(drawn, tmp_path):
