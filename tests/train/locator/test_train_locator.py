@@ -34,9 +34,9 @@ def test_a_run_says_what_reproduces_it_and_what_it_comes_to(locator_folder, tray
 
 def test_twelve_epochs_learn_to_find_most_large_nuts(locator_folder):
     record = open_locator_run(locator_folder).record
-    losses = [epoch["valid_loss"] for epoch in record["epochs"]]
-    assert min(losses) < 0.5 * losses[0]
-    assert record["figures"]["valid"]["f1"]["0.5"] > 0.5
+    figures = record["figures"]["valid"]
+    assert figures["f1"]["0.5"] > 0.5
+    assert figures["map_error"] < 0.05  # a map of nothing is off by about 0.1
 
 
 def test_a_loaded_run_gives_the_maps_that_it_was_measured_with(locator_folder, trays):

@@ -1,6 +1,6 @@
 """The U-Net: an encoder of timm, a slim decoder of segmentation_models_pytorch, a map at half the input's size."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ _TRIED_PX = 64
 # Means and variances of the decoder start from nothing; at torch's 0.1 a small set's first epochs would be judged by
 # what is left of that.
 _MOMENTUM = 0.3
+# The logit before anything is learned: no part. From 0, features that tell background apart were all that was learned,
+# and as rectified features are 0 where they see none, no place of a part could come to more than half.
+_NOTHING = -3.0
 
 
 class LocatorNetwork(nn.Module):
@@ -43,6 +46,7 @@ class LocatorNetwork(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = _MOMENTUM
         self.head = nn.Conv2d(DECODER_CHANNELS[-1], 1, kernel_size=3, padding=1)
+        nn.init.constant_(cast("Tensor", self.head.bias), _NOTHING)
         _fix_padding(self)
 
     def freeze_first_stages(self) -> None:
