@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from nut_benchmarks.cli import main
 from nut_dataset.coco.trays import read_trays
+from nut_export.locator.attach import LocatorConfig, add_locator
 from nut_export.locator.parity import LocatorParity, check_locator, same_centres
 from nut_runtime.bundle import open_bundle
 from nut_runtime.errors import ParityError
@@ -95,6 +96,21 @@ def test_another_locator_replaces_the_first_and_force_only_bundles(bundle, locat
     result = CliRunner().invoke(main, [*command, "--force"])
     assert result.exit_code == 2
     assert "is not an older output" in result.output
+
+
+@pytest.mark.slow
+def test_in_int8_openvino_is_quantised_and_onnxruntime_is_not_slowed_down(bundle_folder, locator_folder, tmp_path):
+    run = open_locator_run(locator_folder)
+    config = LocatorConfig(precision="int8", is_forced=True)  # twelve epochs leave maps that anything tips over
+    entry = add_locator(open_bundle(bundle_folder), run, tmp_path / "int8", config).manifest.locator
+    assert entry.precision == "int8"
+    assert {engine: parity["precision"] for engine, parity in entry.parity.items()} == {
+        "onnxruntime": "fp32",
+        "openvino": "int8",
+    }
+    assert "FakeQuantize" in (tmp_path / "int8" / "locator.xml").read_text()
+    assert entry.parity["openvino"]["mean_d_map"] < 0.05
+    assert entry.parity["onnxruntime"]["max_d_map"] < 1e-4
 
 
 def test_a_broken_run_leaves_no_bundle(bundle_folder, locator_folder, tmp_path):
