@@ -60,11 +60,16 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
     help="Measure instead how many parts a second a station judges with its outputs on, against the engine alone.",
 )
 @click.option(
+    "--trays",
+    is_flag=True,
+    help="Measure instead finding and judging 24 parts in a drawn tray, or in a picture given as --dataset.",
+)
+@click.option(
     "--run",
     "run_folder",
     metavar="RUN",
     type=click.Path(path_type=Path),
-    help="The run it came from; 'run' beside the bundle by default.",
+    help="The run it came from; 'run' beside the bundle by default. With --trays a locator's run, in both precisions.",
 )
 @click.option("-o", "--output", "out", metavar="OUT", type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--threads", type=int, default=0, show_default="cores", help="Threads of every engine.")
@@ -87,6 +92,7 @@ def bench(
     frames: str | None,
     throughput: bool,
     station: bool,
+    trays: bool,
     run_folder: Path | None,
     out: Path | None,
     threads: int,
@@ -106,14 +112,12 @@ def bench(
     nut bench --growth --dataset magnetic-tile -o growth
     nut bench --bundle bundle --throughput -o throughput
     nut bench --station --bundle bundle --dataset nuts
+    nut bench --trays --bundle bundle --run locator-run -o trays-bench
     """
-    from rich.console import Console
-
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
-    from nut_benchmarks.bench import BenchConfig, run_bench
-    from nut_benchmarks.report import bench_table, bench_title
+    from nut_benchmarks.bench import BenchConfig
 
     config = BenchConfig(threads=threads, warm_up=warm_up, repeats=repeats, pictures=pictures, cache=cache)
     if station:
@@ -124,6 +128,9 @@ def bench(
     if cases:
         _bench_cases(cases, bank_percents, dataset, config, out, overwrite=force)
         return
+    if trays:
+        _bench_trays(bundle, run_folder, dataset, config, out, overwrite=force)
+        return
     if growth:
         _bench_growth(dataset, config, out, overwrite=force)
         return
@@ -133,6 +140,24 @@ def bench(
     if throughput:
         _bench_throughput(bundle, config, out, overwrite=force)
         return
+    _bench_pictures(bundle, dataset, run_folder, config, out, overwrite=force)
+
+
+def _bench_pictures(
+    bundle: Path | None,
+    dataset: Path | None,
+    run_folder: Path | None,
+    config: "BenchConfig",
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Measure anomalib and the bundle's engines on the same pictures, and print and write the table."""
+    from rich.console import Console
+
+    from nut_benchmarks.bench import run_bench
+    from nut_benchmarks.report import bench_table, bench_title
+
     if bundle is None or dataset is None:
         raise InputError("give a bundle and a data set (--bundle DIR --dataset DIR), or a case (--case NAME)")
     beside = bundle.resolve().parent / "run"
@@ -142,7 +167,7 @@ def bench(
         click.echo("note: without --run, anomalib in PyTorch and parity are left out", err=True)
     with progress_bars() as progress:
         found = run_bench(
-            bundle, dataset, out, run_folder=run_folder, config=config, overwrite=force, progress=progress
+            bundle, dataset, out, run_folder=run_folder, config=config, overwrite=overwrite, progress=progress
         )
     click.echo(bench_title(found))
     Console().print(bench_table(found))
@@ -183,6 +208,64 @@ def _bench_cases(
             click.echo(f"  {engine}: {note}")
     click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
     click.echo(f"results {out / 'cases.json'}\ntable   {out / 'cases.md'}")
+
+
+def _bench_trays(
+    bundle: Path | None,
+    run_folder: Path | None,
+    picture: Path | None,
+    config: "BenchConfig",
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Measure finding and judging the parts of a tray, and print and write the table."""
+    import shlex
+    import tempfile
+
+    from rich.console import Console
+
+    from nut_benchmarks.trays import run_trays
+    from nut_benchmarks.trays_report import TRAYS_FILE, trays_table, write_trays
+    from nut_export.locator.attach import LOCATOR_PRECISIONS, LocatorConfig, add_locator
+    from nut_runtime.atomic import new_folder
+    from nut_runtime.bundle import open_bundle
+    from nut_runtime.machine import this_machine
+    from nut_train.locator.run import open_locator_run
+
+    if bundle is None:
+        raise InputError("no bundle to measure trays with was given; add --bundle DIR")
+    machine = this_machine()
+    threads = config.threads or machine.cores
+    command = ["nut", "bench", "--trays", "--bundle", bundle, "-o", out, "--threads", config.threads]
+    command += ["--warm-up", config.warm_up, "--repeats", config.repeats]
+    command += [] if run_folder is None else ["--run", run_folder]
+    inputs = [bundle, *([] if run_folder is None else [run_folder])]
+    with (
+        new_folder(out, marker=TRAYS_FILE, overwrite=overwrite, inputs=inputs) as folder,
+        tempfile.TemporaryDirectory(prefix="nut-bench-trays-") as place,
+        progress_bars() as progress,
+    ):
+        bundles = [bundle]
+        if run_folder is not None:
+            judge, run = open_bundle(bundle), open_locator_run(run_folder)
+            bundles = [Path(place) / precision for precision in LOCATOR_PRECISIONS]
+            for target in bundles:
+                # what is timed need not be proven
+                attached = LocatorConfig(precision=target.name, is_forced=True)
+                add_locator(judge, run, target, attached, progress=progress)
+        found = run_trays(
+            bundles,
+            picture=picture,
+            threads=threads,
+            warm_up=config.warm_up,
+            repeats=config.repeats,
+            progress=progress,
+        )
+        write_trays(folder, found, machine, threads=threads, command=shlex.join(map(str, command)))
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(trays_table(found))
+    click.echo(f"machine {machine.cpu}, {machine.cores} cores, {threads} threads")
+    click.echo(f"results {out / TRAYS_FILE}\ntable   {out / 'trays.md'}")
 
 
 def _bench_frames(bundle: Path | None, frames: str, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:

@@ -1,10 +1,11 @@
-"""`nut bundle`: keys, signatures, and what changed between two bundles."""
+"""`nut bundle`: keys, signatures, locators, and what changed between two bundles."""
 
 import json
 from pathlib import Path
 
 import click
 
+from nut_export.locator.cli import add_locator_command
 from nut_runtime.cli_errors import NutGroup, say
 
 __all__ = ["bundle"]
@@ -15,7 +16,10 @@ EXIT_TROUBLE = 2
 
 @click.group(cls=NutGroup)
 def bundle() -> None:
-    """Sign bundles, and say what changed between two."""
+    """Sign bundles, add locators, and say what changed between two."""
+
+
+bundle.add_command(add_locator_command)
 
 
 @bundle.command()

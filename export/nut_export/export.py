@@ -10,17 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nut_dataset.cutouts import read_cutout_settings
 from nut_dataset.evenly import evenly
 from nut_dataset.layout import Dataset, fingerprint
 from nut_dataset.progress import Progress, no_progress
 from nut_export.batch import add_batch, check_batch_size
-from nut_export.cascade import FAST_FOLDER, choose_cascade
+from nut_export.cascade import FAST_FOLDER, ChosenCascade, choose_cascade
 from nut_export.compat import COMPAT, write_compat
 from nut_export.fast import PLANNED_PICTURES, FastConfig, FastModel, build_fast, pixels_of
 from nut_export.frame_size import at_frame_size, check_frame_size, input_text
 from nut_export.golden import choose_golden, selftest_tolerances, write_golden
 from nut_export.graph import Parts, assemble, prepare
 from nut_export.guard import perturbed
+from nut_export.locator.attach import LocatorConfig, attach_locator
 from nut_export.ovms import LAYOUTS, write_ovms
 from nut_export.parity import Parity, check_parity
 from nut_export.parity_report import write_parity_report
@@ -38,6 +40,7 @@ from nut_runtime.engines.base import PRECISIONS
 from nut_runtime.errors import InputError
 from nut_runtime.manifest import MANIFEST, GoldenFrame, Manifest
 from nut_runtime.pictures import read_picture
+from nut_train.locator.run import LocatorRun
 from nut_train.run import Run, package_versions
 
 __all__ = ["ExportConfig", "Exported", "export_bundle"]
@@ -62,6 +65,7 @@ class ExportConfig:
         frame_px: Height and width of the only frames that the model is to take; None takes any.
         fast: What of the fast model of `int8` and `cascade` is fixed instead of chosen.
         batch: Frames that a second model of each engine is to take at once; None writes none.
+        locator: How a locator is exported, where one is given.
     """
 
     name: str | None = None
@@ -74,6 +78,7 @@ class ExportConfig:
     frame_px: tuple[int, int] | None = None
     fast: FastConfig = field(default_factory=FastConfig)
     batch: int | None = None
+    locator: LocatorConfig = field(default_factory=LocatorConfig)
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -123,6 +128,8 @@ def export_bundle(
     config: ExportConfig | None = None,
     *,
     dataset_root: Path | None = None,
+    locator: LocatorRun | None = None,
+    trays_root: Path | None = None,
     signing_key: SigningKey | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -134,6 +141,8 @@ def export_bundle(
         out: The bundle folder to write; it appears only when the proof holds.
         config: What is asked for; None takes the defaults.
         dataset_root: Data set for proof and golden frames; None takes the one the run was trained on.
+        locator: Finds the parts that the judge is then given; None where a frame shows one part.
+        trays_root: Tray data set for the locator's proof; None takes the one it was trained on.
         signing_key: Signs the bundle; None leaves it unsigned.
         overwrite: Replace an older bundle.
         progress: Told of each step.
@@ -146,6 +155,7 @@ def export_bundle(
     """
     config = config or ExportConfig()
     inputs = [run.folder, *([] if signing_key is None else [signing_key.path])]
+    inputs += [] if locator is None else [locator.folder]
     with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs) as folder, ExitStack() as stack:
         pictures = find_pictures(run, dataset_root, config.pictures)
         dataset = pictures.dataset
@@ -170,9 +180,10 @@ def export_bundle(
                 engines=sorted(ENGINES),
                 progress=progress,
             )
-        fast: Mapping[str, FastModel] = {}
-        if config.precision == "int8":
-            fast = {engine: choices[0] for engine, choices in options.items()}
+        fast: Mapping[str, FastModel] = (
+            {engine: choices[0] for engine, choices in options.items()} if config.precision == "int8" else {}
+        )
+        if fast:
             facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
         info = model_info(run.point, facts)
         models = _write_models(folder, parts, fast, info)
@@ -182,20 +193,12 @@ def export_bundle(
 
         golden = write_golden(model, choose_golden(predictions, avoids_threshold=config.precision == "int8"), folder)
         draft = _draft(run, facts, models, golden, folder, config)
+        found = None
         if config.precision == "cascade":
             found = choose_cascade(Bundle(folder=folder, manifest=draft), options, info, others, progress)
-        else:
-            found = None
         if found is not None:
             fast = found.fast
-            facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
-            draft = replace(
-                draft,
-                bundle_id=_bundle_id(facts["name"], folder, run),
-                precision="cascade",
-                cascade=found.cascade,
-                provenance=facts,
-            )
+            draft = _with_cascade(draft, found, folder, run)
         bundle = Bundle(folder=folder, manifest=draft)
         engines = {name: load_engine(bundle, name) for name in models}
         coarse = {name for name, one in fast.items() if one.plan is not None}
@@ -229,6 +232,8 @@ def export_bundle(
                 if path.is_file()
             },
         )
+        if locator is not None:
+            manifest = attach_locator(manifest, folder, locator, config.locator, trays=trays_root, progress=progress)
         write_json(folder / MANIFEST, manifest.to_json())
         if signing_key is not None:
             sign_manifest(folder, (folder / MANIFEST).read_bytes(), signing_key)
@@ -271,6 +276,18 @@ def _draft(
     )
 
 
+def _with_cascade(draft: Manifest, found: ChosenCascade, folder: Path, run: Run) -> Manifest:
+    """Return the manifest of a cascade that was chosen."""
+    facts = {**draft.provenance, "fast": {engine: one.to_json() for engine, one in found.fast.items()}}
+    return replace(
+        draft,
+        bundle_id=_bundle_id(draft.name, folder, run),
+        precision="cascade",
+        cascade=found.cascade,
+        provenance=facts,
+    )
+
+
 def _bundle_id(name: str, folder: Path, run: Run) -> str:
     """Name these very models and this operating point: the part's name and a digest of both."""
     content = hashlib.sha256()
@@ -286,6 +303,7 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
     record = run.record
     name = config.name or Path(record["dataset"]["path"] or dataset.root.resolve()).name
     evaluation = record.get("evaluation") or {}
+    cutout = read_cutout_settings(dataset.root)
     return {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "part",
         "trained": record.get("created"),
@@ -306,4 +324,5 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
         "outputs": dict(OUTPUTS),
         "versions": package_versions("onnx", "openvino", "onnxruntime"),
         **{key: record[key] for key in ("checkpoint",) if key in record},
+        **({} if cutout is None else {"cutout": cutout.to_json()}),
     }
