@@ -76,18 +76,22 @@ class TrainConfig:
         ):
             if value < least:
                 raise InputError(f"{name} {value}, expected at least {least}")
-        if self.bank_size is not None and self.bank_mb is not None:
-            raise InputError("a bank size and a bank of so many megabytes were given; give one of them")
-        if self.bank_size is not None and self.bank_size < 1:
-            raise InputError(f"bank size {self.bank_size}, expected at least 1")
-        if self.bank_mb is not None and not 0 < self.bank_mb < inf:
-            raise InputError(f"bank of {self.bank_mb} MB, expected above 0")
+        self._check_bank()
         if self.seed not in range(2**32):  # what numpy's and Lightning's seeding take
             raise InputError(f"seed {self.seed}, expected at least 0 and less than {2**32}")
         if self.device not in DEVICES:
             raise InputError(f"device {self.device!r}, expected one of {', '.join(DEVICES)}")
         if self.backbone_weights is not None and not Path(self.backbone_weights).is_file():
             raise InputError(f"backbone weights {self.backbone_weights} do not exist")
+
+    def _check_bank(self) -> None:
+        """Check the limits of the bank."""
+        if self.bank_size is not None and self.bank_mb is not None:
+            raise InputError("a bank size and a bank of so many megabytes were given; give one of them")
+        if self.bank_size is not None and self.bank_size < 1:
+            raise InputError(f"bank size {self.bank_size}, expected at least 1")
+        if self.bank_mb is not None and not 0 < self.bank_mb < inf:
+            raise InputError(f"bank of {self.bank_mb} MB, expected above 0")
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -103,11 +103,17 @@ class FeatureStore:
             is_whole = self._path.stat().st_size >= needed and 0 < done <= len(self.pictures)
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return (dtype, done) if is_whole and (shape, fortran_order, found) == (
-            (self.rows, self.width),
-            False,
-            dtype,
-        ) else None
+        return (
+            (dtype, done)
+            if is_whole
+            and (shape, fortran_order, found)
+            == (
+                (self.rows, self.width),
+                False,
+                dtype,
+            )
+            else None
+        )
 
     def _affordable(self) -> np.dtype[Any]:
         """Return float32, or float16 where the disk has no room for that."""

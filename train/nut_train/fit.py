@@ -129,9 +129,7 @@ def fit(
         try:
             engine = _extract(model, store, config, progress)
             _check_different(store)
-            features, start = project(
-                store.blocks(), rows=store.rows, width=width, seed=config.seed, folder=folder
-            )
+            features, start = project(store.blocks(), rows=store.rows, width=width, seed=config.seed, folder=folder)
             device = "cuda" if accelerator(config.device) == "gpu" else "cpu"
             coreset = select_coreset(features, rows, start=start, progress=progress, device=device)
             check_rows(len(coreset.picks), config)
@@ -184,15 +182,13 @@ def _extract(model: "Patchcore", store: FeatureStore, config: TrainConfig, progr
     before = -(-store.done // config.batch_size)
     patchcore = model.model
     patchcore.embedding_store = store
-    patchcore.subsample_embedding = lambda *_: None  # type: ignore[method-assign] # the coreset is selected afterwards
+    patchcore.subsample_embedding = lambda *_: None  # the coreset is selected afterwards
     try:
         with tempfile.TemporaryDirectory(prefix="nut-fit-") as folder, ctrl_c_passes():
             engine = Engine(
                 accelerator=accelerator(config.device),
                 devices=1,  # on several the bank would be split among them
-                callbacks=[
-                    _Steps(lambda done, total: progress("extracting features", before + done, before + total))
-                ],
+                callbacks=[_Steps(lambda done, total: progress("extracting features", before + done, before + total))],
                 default_root_dir=folder,
                 limit_train_batches=1.0 if left else 0,  # none: the engine is needed all the same, to save the model
                 limit_val_batches=0,  # calibration is ours

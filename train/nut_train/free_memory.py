@@ -6,6 +6,7 @@ __all__ = ["free_memory_bytes", "size_text"]
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")  # what a container may use
+_GIGABYTE = 1e9
 
 
 def free_memory_bytes() -> int | None:
@@ -37,4 +38,4 @@ def size_text(size_bytes: float) -> str:
         >>> size_text(1_383_000_000), size_text(200_000)
         ('1.4 GB', '0.2 MB')
     """
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
+    return f"{size_bytes / _GIGABYTE:.1f} GB" if size_bytes >= _GIGABYTE else f"{size_bytes / 1e6:.1f} MB"

@@ -42,7 +42,7 @@ def project(blocks: Iterable[Tensor], *, rows: int, width: int, seed: int, folde
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # An instance, since a plain number would put the non-zeros of every component at the same places.
-        projection = SparseRandomProjection(eps=_EPSILON, random_state=np.random.RandomState(seed))  # type: ignore[arg-type]
+        projection = SparseRandomProjection(eps=_EPSILON, random_state=np.random.RandomState(seed))
         projection.fit(torch.empty(1).expand(rows, width))
         start = int(torch.randint(rows, (1,)))
     target = _room(rows, int(projection.n_components), folder)
