@@ -108,7 +108,7 @@ def read_origin(folder: Path, bank: Tensor) -> BankOrigin:
     if not path.is_file():
         raise InputError(f"{path} is missing, so nobody knows where the bank's rows came from; train again")
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
             found = {name: content[name] for name in content.files}
         schema = int(found["schema"])
         if schema > _SCHEMA:

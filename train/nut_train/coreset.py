@@ -1,8 +1,8 @@
 """Greedy k-centre selection: the picks of anomalib's `KCenterGreedy`, found with a fraction of the work.
 
 Each pick is the row that lies farthest from all earlier ones (Gonzalez, "Clustering to minimize the maximum
-intercluster distance", 1985). anomalib compares every row with every pick, one pick at a time, so that each pick reads the whole
-matrix. Here
+intercluster distance", 1985). anomalib compares every row with every pick, one pick at a time, so that each pick reads
+the whole matrix. Here
 
 - a row is compared again only when it could be the next pick: its distance to the nearest pick can only shrink, so the
   old value is an upper bound (lazy greedy; Minoux, 1978);
@@ -124,9 +124,9 @@ class _Search:
         if not bool(torch.isfinite(self.mean).all()):
             raise InputError("the features are not finite numbers; a picture or the backbone's weights are broken")
         self.norms = torch.cat([(block - self.mean).square().sum(dim=1) for block in features.split(_BLOCK_ROWS)])
-        # A product of width D is off by less than (D + 3) units of |x||c|, each norm by as much of itself and the square
-        # of anomalib's distance by D + 6 units of itself; with 2|x||c| <= |x|^2 + |c|^2 all of it together is less than
-        # this share of |x|^2 + |c|^2.
+        # A product of width D is off by less than (D + 3) units of |x||c|, each norm by as much of itself, and the
+        # square of anomalib's distance by (D + 6) units of itself. Since 2|x||c| <= |x|^2 + |c|^2, all of it together
+        # is less than this share of |x|^2 + |c|^2.
         self.margin = 4 * (width + 8) * _UNIT
         self.centres = torch.empty(count, width, device=device)  # the picks less the mean
         self.centre_norms = torch.empty(count, device=device)

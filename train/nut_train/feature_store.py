@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ _BLOCK_ROWS = 4096
 
 
 class FeatureStore:
-    """Rows of patch features on disk, in the order of the pictures.
+    """Rows of patch features on disk, in the order of the pictures; a context manager, which closes the file.
 
     It stands in for the list in which anomalib's `PatchcoreModel` collects its embeddings (`append`).
 
@@ -67,12 +67,16 @@ class FeatureStore:
         self._saved_at = time.monotonic()
         try:
             self._file = self._path.open("r+b" if self.resumed else "w+b")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
             if not self.resumed:
                 self._record.unlink(missing_ok=True)  # it spoke of the features that are gone now
             np.lib.format.write_array_header_1_0(self._file, self._header)
             self._begin = self._file.tell()
             self._file.seek(self._begin + self.done * self._picture_bytes)
         except OSError as error:
+            self._file.close()
             raise self._unwritable(error) from error
 
     @property
@@ -166,8 +170,10 @@ class FeatureStore:
             write_json(self._record, record)
         self._saved_at = time.monotonic()
 
-    def close(self) -> None:
-        """Close the file."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def features(self) -> NDArray[Any]:

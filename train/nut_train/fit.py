@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, seed_everything
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from nut_dataset.layout import Dataset
@@ -125,18 +126,15 @@ def fit(
     patches, width = grid[0] * grid[1], sum(model.model.feature_extractor.out_dims)
     rows = bank_rows(config, patches=patches * len(bank), width=width)
     with nullcontext(work) if work is not None else temporary_work_folder() as folder:
-        store = FeatureStore(folder, key=_key(model, bank, config), pictures=bank, patches=patches, width=width)
-        try:
+        key = _key(model, bank, config)
+        with FeatureStore(folder, key=key, pictures=bank, patches=patches, width=width) as store:
             engine = _extract(model, store, config, progress)
             _check_different(store)
             features, start = project(store.blocks(), rows=store.rows, width=width, seed=config.seed, folder=folder)
             device = "cuda" if accelerator(config.device) == "gpu" else "cpu"
             coreset = select_coreset(features, rows, start=start, progress=progress, device=device)
             check_rows(len(coreset.picks), config)
-            kept = np.asarray(store.features()[np.sort(coreset.picks)], np.float32)  # in the order of the file
-            kept = kept[np.argsort(np.argsort(coreset.picks))]
-        finally:
-            store.close()
+            kept = _read_rows(store, coreset.picks)
     model.model.memory_bank = torch.from_numpy(kept).to(model.device)
     model._is_fitted = torch.tensor([True], device=model.device)  # noqa: SLF001 - else anomalib would fit it again
     model.eval()
@@ -148,6 +146,14 @@ def fit(
         resumed=store.resumed,
         radius=coreset.radius,
     )
+
+
+def _read_rows(store: FeatureStore, picks: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Read picked rows in the order of the file, which a disk likes, and return them in the order of the picks."""
+    order = np.argsort(picks)
+    kept = np.empty((len(picks), store.width), np.float32)
+    kept[order] = store.features()[picks[order]]
+    return kept
 
 
 def _key(model: "Patchcore", bank: Sequence[Path], config: TrainConfig) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-
 from nut_benchmarks.planner.config import BackboneChoice, PlanConfig
 from nut_dataset.evenly import evenly
 from nut_dataset.layout import GOOD, Dataset
