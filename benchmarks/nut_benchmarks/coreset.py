@@ -5,7 +5,7 @@
 
 Both start at the same row of the same projected features. anomalib's own loop is run for so many picks, in a process of
 its own, and its time for all of them extrapolated: every pick costs it the same. Its picks are compared one by one with
-the first of ours. The covering radius is measured apart, with plain products in float64, of the picks of both.
+the first of ours, and the covering radius of both is measured apart, with plain products in float64.
 """
 
 import json
@@ -77,7 +77,6 @@ def measure_coreset(features: Path, *, ratio: float, anomalib_picks: int, thread
         projected, _ = _projected(features, seed, folder)
         found["picks_compared"] = len(theirs)
         found["picks_equal"] = int((ours[: len(theirs)] == theirs).sum())
-        found["ours"]["radius"] = covering_radius(projected, ours)
         found["ours"]["radius_of_compared"] = covering_radius(projected, ours[: len(theirs)])
         found["anomalib"]["radius_of_compared"] = covering_radius(projected, theirs)
     for name in ("seconds", "cpu_seconds"):
@@ -132,12 +131,19 @@ def _work(job: dict[str, Any]) -> None:
     before = _peak_bytes()
     begin, busy = time.perf_counter(), time.process_time()
     if job["who"] == "ours":
-        picks = select_coreset(projected, job["count"], start=start).picks
+        coreset = select_coreset(projected, job["count"], start=start)
+        picks, radius = coreset.picks, coreset.radius
     else:
-        picks = _anomalibs(projected, job["count"], start)
+        picks, radius = _anomalibs(projected, job["count"], start), None
     seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - busy
     np.save(out / "picks.npy", picks)
-    found = {"seconds": seconds, "cpu_seconds": cpu_seconds, "projecting_seconds": projecting, "picks": len(picks)}
+    found = {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "projecting_seconds": projecting,
+        "picks": len(picks),
+        "radius": radius,
+    }
     write_json(out / "found.json", found | {"peak_bytes": _peak_bytes(), "peak_before_bytes": before})
 
 
