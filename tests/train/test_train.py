@@ -3,6 +3,9 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +159,34 @@ def test_an_interrupted_run_is_gone_on_with_and_gives_the_same_bank_to_the_last_
     assert np.array_equal(first, second)
     assert resumed.point == whole.point
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "whole"]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nut_train import feature_store
+from nut_train.config import TrainConfig
+from nut_train.train import train
+
+feature_store._SAVE_EVERY_S = 0.0
+
+def kill(what, done, total):
+    if what == "extracting features" and done == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+config = TrainConfig(image_height_px=64, image_width_px=64, coreset_ratio=0.05, device="cpu", batch_size=2)
+train(Path(sys.argv[1]), Path(sys.argv[2]), config, progress=kill)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_is_gone_on_with(nuts, tmp_path):
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _KILLED, nuts, tmp_path / "run"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "run").exists()
+    record = train(nuts, tmp_path / "run", replace(SMALL, batch_size=2)).record
+    assert record["resumed_pictures"] == 4
+    assert not (tmp_path / "run.unfinished").exists()
 
 
 def test_features_of_other_pictures_are_not_gone_on_with(data, tmp_path):
