@@ -15,6 +15,7 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "train": ("nut_train.cli", "train", "Train, calibrate and evaluate PatchCore on good pictures."),
     "evaluate": ("nut_train.cli", "evaluate", "Evaluate a trained run on another data set."),
     "train-locator": ("nut_train.locator.cli", "train_locator", "Train what finds the single parts in a tray."),
+    "explain": ("nut_train.explain_cli", "explain", "Show the good patch that a part's worst place was compared with."),
     "export": ("nut_export.cli", "export", "Export a run as a bundle and prove that no verdict changed."),
     "bundle": ("nut_export.bundle_cli", "bundle", "Sign bundles, add locators, compare two bundles."),
     "plan": ("nut_benchmarks.planner.cli", "plan", "Measure what can be afforded on this machine, and propose it."),

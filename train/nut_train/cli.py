@@ -7,6 +7,7 @@ import click
 
 from nut_dataset.progress import progress_bars
 from nut_runtime.cli_errors import NutCommand
+from nut_runtime.errors import InputError
 from nut_train.config import DEFAULT_BACKBONE, DEVICES, TrainConfig, parse_image_size
 
 __all__ = ["evaluate", "train"]
@@ -28,10 +29,10 @@ _DEFAULTS = TrainConfig()
 @click.option(
     "--coreset-ratio",
     type=float,
-    default=_DEFAULTS.coreset_ratio,
-    show_default=True,
-    help="Share of patches kept in the bank.",
+    help=f"Share of patches kept in the bank.  [default: {_DEFAULTS.coreset_ratio}]",
 )
+@click.option("--bank-size", type=int, metavar="ROWS", help="Patches kept in the bank at most, instead of a share.")
+@click.option("--bank-mb", type=float, metavar="MB", help="Size of the bank at most (10^6 bytes), instead of a share.")
 @click.option(
     "--neighbours",
     type=int,
@@ -68,28 +69,42 @@ _DEFAULTS = TrainConfig()
     "--device", type=click.Choice(DEVICES), default=_DEFAULTS.device, show_default=True, help="Where to compute."
 )
 @click.option("--force", is_flag=True, help="Replace RUN if it exists.")
-def train(dataset: Path, out: Path, layers: str, image_size: str, force: bool, **options: Any) -> None:
+def train(
+    dataset: Path, out: Path, layers: str, image_size: str, coreset_ratio: float | None, force: bool, **options: Any
+) -> None:
     """Train PatchCore on the good pictures of DATASET, calibrate and evaluate it.
+
+    A training that was stopped goes on from the features in RUN.unfinished when the same command is given again.
 
     \b
     nut train nuts -o run
     nut train nuts -o run --backbone resnet18 --backbone-weights resnet18.safetensors
     nut train nuts -o run --image-size 192x320 --coreset-ratio 0.1 --false-reject-rate 0.005
+    nut train nuts -o run --bank-mb 20
     """
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
     height, width = parse_image_size(image_size)
+    if coreset_ratio is not None and (options["bank_size"] is not None or options["bank_mb"] is not None):
+        raise InputError("a coreset ratio and a size of the bank were given; give one of them")
     config = TrainConfig(
         layers=tuple(layer.strip() for layer in layers.split(",") if layer.strip()),
         image_height_px=height,
         image_width_px=width,
+        coreset_ratio=_DEFAULTS.coreset_ratio if coreset_ratio is None else coreset_ratio,
         **options,
     )
     from nut_train.train import train as train_run
+    from nut_train.work_folder import WORK, unfinished
 
-    with progress_bars() as progress:
-        run = train_run(dataset, out, config, overwrite=force, progress=progress)
+    try:
+        with progress_bars() as progress:
+            run = train_run(dataset, out, config, overwrite=force, progress=progress)
+    except KeyboardInterrupt:
+        if (unfinished(out) / WORK).exists():
+            click.echo(f"features are kept in {unfinished(out)}; the same command goes on from there", err=True)
+        raise
     print_training(run.record)
     click.echo(f"run     {out}\nreport  {out / 'report.html'}\nnext    nut export {out} -o bundle")
 
@@ -132,7 +147,11 @@ def evaluate(run: Path, dataset: Path, out: Path | None, device: str, force: boo
 def print_training(record: dict[str, Any]) -> None:
     """Print what a run record says of training, calibration and evaluation."""
     bank, calibration = record["bank"], record["calibration"]
-    click.echo(f"bank    {bank['rows']} x {bank['width']} from {len(record['split']['bank'])} pictures")
+    resumed = record.get("resumed_pictures", 0)
+    click.echo(
+        f"bank    {bank['rows']} x {bank['width']} from {len(record['split']['bank'])} pictures"
+        + (f", {resumed} of which an interrupted training had done" if resumed else "")
+    )
     threshold = calibration["point"]["image"]["threshold"]
     click.echo(
         f"reject  above raw score {threshold:.4g}: {100 * calibration['false_reject_rate']:.2f}% of good parts "

@@ -14,19 +14,20 @@ from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import read_picture
 from nut_train.backbone import Backbone, describe_backbone
+from nut_train.bank_origin import write_origin
 from nut_train.calibrate import Calibration, Split, calibrate, split_good
 from nut_train.config import TrainConfig
 from nut_train.digests import digest
 from nut_train.evaluate import Evaluation, evaluate
-from nut_train.fit import fit, save_checkpoint
+from nut_train.fit import Fitted, fit, save_checkpoint
 from nut_train.patchcore import build_model, set_operating_point
 from nut_train.predict import Prediction, predict
 from nut_train.report import write_report
 from nut_train.run import CHECKPOINT, RECORD, RUN_SCHEMA, Run, open_run, package_versions
 from nut_train.weights import Weights, find_weights
+from nut_train.work_folder import unfinished, work_folder
 
 if TYPE_CHECKING:
-    from anomalib.engine import Engine
     from anomalib.models import Patchcore
 
 __all__ = ["EVALUATION", "Prepared", "evaluate_run", "fit_model", "prepare", "train", "write_run"]
@@ -61,7 +62,9 @@ def train(
 ) -> Run:
     """Train PatchCore on a data set and write the run folder.
 
-    The folder appears only when everything is done; until then nothing of it is seen.
+    The folder appears only when everything is done; until then nothing of it is seen. What was extracted by then of a
+    training that is interrupted stays beside it (`unfinished`), and the next one with the same pictures and settings of
+    the features goes on from there.
 
     Args:
         root: The data set.
@@ -80,12 +83,13 @@ def train(
     started = time.monotonic()
     with new_folder(out, marker=RECORD, overwrite=overwrite, inputs=[root]) as folder:
         prepared = prepare(open_dataset(root), config, progress=progress)
-        model, engine = fit_model(prepared, config, progress=progress)
-        fitted = time.monotonic()
-        record, evaluation = write_run(folder, model, engine, prepared, config, progress=progress)
-        record["seconds"] = {"fit": round(fitted - started, 1), "total": round(time.monotonic() - started, 1)}
-        write_json(folder / RECORD, record)
-        write_report(folder, record, evaluation)
+        with work_folder(unfinished(out)) as work:
+            model, fitted = fit_model(prepared, config, progress=progress, work=work)
+            fit_seconds = time.monotonic() - started
+            record, evaluation = write_run(folder, model, fitted, prepared, config, progress=progress)
+            record["seconds"] = {"fit": round(fit_seconds, 1), "total": round(time.monotonic() - started, 1)}
+            write_json(folder / RECORD, record)
+            write_report(folder, record, evaluation)
     return open_run(out)
 
 
@@ -110,20 +114,21 @@ def prepare(dataset: Dataset, config: TrainConfig, *, progress: Progress = no_pr
 
 
 def fit_model(
-    prepared: Prepared, config: TrainConfig, *, progress: Progress = no_progress
-) -> "tuple[Patchcore, Engine]":
+    prepared: Prepared, config: TrainConfig, *, progress: Progress = no_progress, work: Path | None = None
+) -> "tuple[Patchcore, Fitted]":
     """Build a model and fill its bank.
 
     Args:
         prepared: From `prepare`.
         config: What is asked for.
-        progress: Told of each batch and each pick.
+        progress: Told of each batch and of the picks.
+        work: Where the features of an interrupted training are taken up and kept, from `work_folder`.
 
     Returns:
-        The model, not calibrated yet, and the engine that fitted it.
+        The model, not calibrated yet, and what filling its bank left.
 
     Raises:
-        InputError: If the coreset ratio leaves fewer than two vectors.
+        InputError: As `fit`.
     """
     model = build_model(
         prepared.backbone,
@@ -132,13 +137,13 @@ def fit_model(
         neighbours=config.neighbours,
         weights=prepared.weights,
     )
-    return model, fit(model, prepared.dataset, prepared.split.bank, config, progress=progress)
+    return model, fit(model, prepared.dataset, prepared.split.bank, config, progress=progress, work=work)
 
 
 def write_run(
     folder: Path,
     model: "Patchcore",
-    engine: "Engine",
+    fitted: Fitted,
     prepared: Prepared,
     config: TrainConfig,
     *,
@@ -149,7 +154,7 @@ def write_run(
     Args:
         folder: An existing folder, which becomes a run folder.
         model: From `fit_model`; its operating point is set.
-        engine: From `fit_model`.
+        fitted: From `fit_model`.
         prepared: What it was trained with.
         config: What was asked for.
         progress: Told of each picture.
@@ -162,11 +167,14 @@ def write_run(
     """
     calibration, held_out = _calibrate(model, prepared.split, config, progress)
     set_operating_point(model, calibration.point)
-    save_checkpoint(engine, folder / CHECKPOINT)
+    save_checkpoint(fitted.engine, folder / CHECKPOINT)
+    bank = model.model.memory_bank
+    write_origin(folder, fitted.origin.first(len(bank)), bank)
     seen = sorted({digest(path) for path in prepared.dataset.train_good})
     evaluation = evaluate(model, prepared.dataset, seen=seen, device=config.device, progress=progress)
     record = _record(prepared, config, calibration)
-    record["bank"] = dict(zip(("rows", "width"), model.model.memory_bank.shape, strict=True))
+    record["bank"] = {"rows": len(bank), "width": int(bank.shape[1]), "patches": fitted.patches}
+    record["resumed_pictures"] = fitted.resumed
     record["held_out_scores"] = held_out
     record["train_sha256"] = seen
     record["evaluation"] = None if evaluation is None else evaluation.to_json(prepared.dataset.root)
