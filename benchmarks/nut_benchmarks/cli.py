@@ -13,7 +13,8 @@ __all__ = ["main"]
 _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "dataset": ("nut_dataset.cli", "dataset", "Check data sets and draw synthetic ones."),
     "train": ("nut_train.cli", "train", "Train, calibrate and evaluate PatchCore on good pictures."),
-    "evaluate": ("nut_train.cli", "evaluate", "Evaluate a trained run on another data set."),
+    "evaluate": ("nut_train.cli", "evaluate", "Evaluate a trained run, on its own or on another data set."),
+    "compare": ("nut_train.compare_cli", "compare", "Compare two runs on the pictures that both judged."),
     "export": ("nut_export.cli", "export", "Export a run as a bundle and prove that no verdict changed."),
     "bundle": ("nut_export.bundle_cli", "bundle", "Sign bundles, and say what changed between two."),
     "plan": ("nut_benchmarks.planner.cli", "plan", "Measure what can be afforded on this machine, and propose it."),

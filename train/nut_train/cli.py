@@ -184,7 +184,11 @@ def print_evaluation(record: dict[str, Any]) -> None:
     if evaluation["leaked"]:
         click.echo(
             f"warning: {len(evaluation['leaked'])} test pictures are byte-identical to training pictures; "
-            + ("kept in, so the figures are too good" if evaluation.get("is_leakage_kept") else "left out"),
+            + (
+                "kept in, so the figures are not those of new parts"
+                if evaluation.get("is_leakage_kept")
+                else "left out"
+            ),
             err=True,
         )
     image, pixel = evaluation["image"], evaluation["pixel"]

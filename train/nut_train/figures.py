@@ -212,6 +212,7 @@ def _page_svg(text: str) -> str:
     text = re.sub(r'font: ([\d.]+px) [^;"]+', r"font-size: \1; font-family: inherit", text)
     names = "figure|axes|patch|text|line2d|matplotlib|xtick|ytick|legend|LineCollection"  # each chart has them again
     text = re.sub(rf' id="(?:{names})[^"]*"', "", text)
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)  # inside a page an SVG needs none
     for colour, variable in _PAGE_COLOURS.items():
         text = text.replace(colour, variable)
     return re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)

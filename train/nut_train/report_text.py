@@ -7,11 +7,10 @@ from typing import Any
 from nut_dataset.findings import counted
 from nut_train.evaluate import Evaluation
 from nut_train.metrics import ImageMetrics
-from nut_train.statistics.bootstrap import Interval
+from nut_train.statistics.bootstrap import FEW, Interval
 
 __all__ = ["FigureRow", "Warn", "figure_rows", "interval_text", "warnings_of"]
 
-_FEW = 20
 _MOST_NAMED = 40
 
 
@@ -86,11 +85,11 @@ def warnings_of(record: Mapping[str, Any], evaluation: Evaluation | None) -> lis
         )
     if evaluation is not None:
         fewest = min(evaluation.image.good, evaluation.image.defective)
-        if 0 < fewest < _FEW:
+        if 0 < fewest < FEW:
             warns.append(
                 Warn(
                     what=f"Measured on {counted(evaluation.image.good, 'good picture')} and "
-                    f"{counted(evaluation.image.defective, 'defective one')}. With fewer than {_FEW} of either, the "
+                    f"{counted(evaluation.image.defective, 'defective one')}. With fewer than {FEW} of either, the "
                     "bootstrap intervals are themselves rough, and rather too narrow than too wide."
                 )
             )
@@ -108,7 +107,7 @@ def _leakage(evaluation: Evaluation) -> Warn:
     what = f"{counted(len(evaluation.leaked), 'test picture')} {'has' if len(evaluation.leaked) == 1 else 'have'} the "
     what += "same bytes as training pictures: the model knows them by heart. "
     if evaluation.is_leakage_kept:
-        what += "They were kept in as asked (--leakage), so every figure below is better than the line will be."
+        what += "They were kept in as asked (--leakage), so the figures below are not those of new parts."
     else:
         what += "They are left out of every figure below."
     names = [path.name for path in evaluation.leaked]

@@ -1,7 +1,7 @@
 """The pictures of a report: small, as JPEG, and no more of them than a page can hold."""
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from nut_runtime.errors import InputError
 from nut_runtime.overlay import draw_heat
 from nut_runtime.pictures import read_picture
-from nut_train.evaluate import Judged
+
+if TYPE_CHECKING:
+    from nut_train.evaluate import Judged
 
 __all__ = ["Album", "fit_into", "judged_pair", "outline"]
 
@@ -46,7 +48,7 @@ class Album:
         return url
 
 
-def judged_pair(item: Judged) -> NDArray[np.uint8]:
+def judged_pair(item: "Judged") -> NDArray[np.uint8]:
     """Return the picture, marked pixels outlined, beside its heat map, BGR."""
     frame = read_picture(item.prediction.path)
     heat = fit_into(draw_heat(frame, item.prediction.anomaly_map, item.prediction.pred_mask))

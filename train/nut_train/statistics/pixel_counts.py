@@ -86,8 +86,12 @@ class PixelCounts:
                 "pro": counts.overlap(unmarked, weights @ self.shares, weights @ self.regions.astype(float)),
             }
 
-    def chosen(self, places: Sequence[int]) -> Self | None:
-        """Return the rows of some judged pictures, renumbered by their order; None where no marked pixel is left."""
+    def chosen(self, places: Sequence[int | None]) -> Self | None:
+        """Return the rows of some judged pictures, renumbered by their order; None where no marked pixel is left.
+
+        Args:
+            places: Which; None keeps a number free for a picture whose map takes no part.
+        """
         rows_of = {int(place): row for row, place in enumerate(self.places)}
         found = [(new, rows_of[place]) for new, place in enumerate(places) if place in rows_of]
         rows = [row for _, row in found]

@@ -90,9 +90,16 @@ class Scored:
                     found[f"{kind}/pixel.{name}"] = values
         return found
 
-    def chosen(self, places: Sequence[int]) -> Self:
-        """Return some of the pictures, in another order."""
-        pixels = None if self.pixels is None else self.pixels.chosen(places)
+    def chosen(self, places: Sequence[int], *, has_map: Sequence[bool] | None = None) -> Self:
+        """Return some of the pictures, in another order.
+
+        Args:
+            places: Which.
+            has_map: Whether the map of each takes part; None takes all that there are.
+        """
+        wanted = [True] * len(places) if has_map is None else has_map
+        maps = [place if is_wanted else None for place, is_wanted in zip(places, wanted, strict=True)]
+        pixels = None if self.pixels is None else self.pixels.chosen(maps)
         return type(self)(
             kinds=tuple(self.kinds[place] for place in places),
             scores=self.scores[list(places)],
