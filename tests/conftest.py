@@ -1,4 +1,4 @@
-"""A small data set of drawn nuts, a run trained on it and the bundle exported from it, made once a session; and a browser."""
+"""What many tests share: a small data set, the run trained on it and its bundle, made once a session; and a browser."""
 
 import logging
 import os

@@ -1,5 +1,7 @@
 """Intervals of a whole test set, and of each kind of defect."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from nut_train.statistics.confidence import confidence
 from nut_train.statistics.scored import Scored
 
 
-def _scored(**changes) -> Scored:
+def _scored(**changes: Any) -> Scored:
     rng = np.random.default_rng(0)
     kinds = ("good",) * 40 + ("scratch",) * 25 + ("dent",) * 15
     scores = rng.normal(np.array([{"good": 0.0, "scratch": 1.0, "dent": 2.0}[kind] for kind in kinds]))

@@ -58,5 +58,5 @@ def test_what_is_saved_is_read_again_and_a_broken_file_is_one_line(tmp_path):
     again = PixelCounts.load(tmp_path / "pixels.npz")
     assert all(np.array_equal(getattr(again, name), getattr(counts, name)) for name in PixelCounts.__slots__)
     (tmp_path / "pixels.npz").write_bytes((tmp_path / "pixels.npz").read_bytes()[:100])
-    with pytest.raises(InputError, match="is not readable .*; evaluate again"):
+    with pytest.raises(InputError, match=r"is not readable .*; evaluate again"):
         PixelCounts.load(tmp_path / "pixels.npz")

@@ -1,9 +1,11 @@
 """The anomaly maps of a test set as a histogram a picture: small enough to keep, fine enough for its figures."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,8 +109,6 @@ class PixelCounts:
 
     def save(self, path: Path) -> None:
         """Write the counts as `.npz`, whole or not at all."""
-        import io
-
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **{name: getattr(self, name) for name in self.__slots__})
         write_bytes(path, buffer.getvalue())
@@ -121,9 +121,10 @@ class PixelCounts:
             InputError: If the file is broken.
         """
         try:
-            with np.load(path, allow_pickle=False) as data:
+            # From memory, since numpy leaves the file open where it is broken.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
                 return cls(**{name: data[name] for name in cls.__slots__})
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise InputError(f"{path} is not readable ({error}); evaluate again") from error
 
 
