@@ -70,6 +70,8 @@ def score_histogram(judged: Sequence[Judged], held_out: Sequence[float], thresho
         held_out: Raw scores of the good parts that calibrated the threshold.
         thresholds: The raw thresholds.
     """
+    from matplotlib.ticker import MaxNLocator
+
     groups = {
         "good, held out of training": (np.asarray(held_out, float), _HELD),
         "good, test": (_scores(judged, defective=False), _GOOD),
@@ -86,7 +88,8 @@ def score_histogram(judged: Sequence[Judged], held_out: Sequence[float], thresho
         axes.hist(scores, bins=list(bins), alpha=0.7, label=f"{name} ({scores.size})", color=colour)
     thresholds.draw(axes)
     axes.set(xlabel="raw score", ylabel="pictures")
-    axes.legend(frameon=False, fontsize=9)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)  # inside it would hide a bar
     return _chart(figure)
 
 
@@ -194,9 +197,10 @@ def _chart(figure: "Figure") -> Chart:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=_INK)
         axes.spines[:].set_color(_INK)
-        legend = axes.get_legend()
-        for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts, *(legend.get_texts() if legend else ())):
+        for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts):
             text.set_color(_INK)
+    for text in (text for legend in figure.legends for text in legend.get_texts()):
+        text.set_color(_INK)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110)
     drawn = io.BytesIO()
