@@ -13,7 +13,8 @@ __all__ = ["main"]
 _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "dataset": ("nut_benchmarks.dataset_cli", "dataset", "Check data sets, draw and convert them, cut out parts."),
     "train": ("nut_train.cli", "train", "Train, calibrate and evaluate PatchCore on good pictures."),
-    "evaluate": ("nut_train.cli", "evaluate", "Evaluate a trained run on another data set."),
+    "evaluate": ("nut_train.cli", "evaluate", "Evaluate a trained run, on its own or on another data set."),
+    "compare": ("nut_train.compare_cli", "compare", "Compare two runs on the pictures that both judged."),
     "train-locator": ("nut_train.locator.cli", "train_locator", "Train what finds the single parts in a tray."),
     "explain": ("nut_train.explain_cli", "explain", "Show the good patch that a part's worst place was compared with."),
     "export": ("nut_export.cli", "export", "Export a run as a bundle and prove that no verdict changed."),

@@ -73,12 +73,13 @@ def test_the_report_is_one_file_that_refers_to_nothing_outside(run_folder):
     assert not re.search(r"https?://|//cdn|<script[^>]+src|<link[^>]+href", page)
     sources = re.findall(r"src=\"([^\"]{0,30})", page)
     assert sources
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert page.count("<svg") == 4
 
 
 def test_the_figures_lie_beside_the_report_and_can_be_opened(run_folder):
     figures = sorted((run_folder / "figures").glob("*.png"))
-    assert {"scores", "roc"} <= {path.stem for path in figures}
+    assert {path.stem for path in figures} == {"scores", "kinds", "roc", "precision-recall"}
     assert all(min(read_picture(path).shape[:2]) > 100 for path in figures)
 
 
@@ -96,7 +97,7 @@ def test_defects_do_not_move_the_threshold(data, tmp_path):
     assert without.point == with_defects.point
     assert without.record["evaluation"] is None
     page = (tmp_path / "without" / "report.html").read_text()
-    assert "data:image/png;base64," in page  # the held-out scores are drawn all the same
+    assert "<svg" in page  # the held-out scores are drawn all the same
 
 
 def test_a_test_picture_that_is_in_the_training_set_is_left_out_and_reported(data, tmp_path):

@@ -111,7 +111,7 @@ def train(
 
 @click.command(cls=NutCommand)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-o",
     "--output",
@@ -121,15 +121,32 @@ def train(
     help="Where to write; RUN-on-DATASET by default.",
 )
 @click.option(
+    "--leakage/--no-leakage",
+    default=False,
+    show_default=True,
+    help="Measure test pictures that repeat training pictures to the byte, too.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Train again with other seeds, and say how far the figures move; takes a training each.",
+)
+@click.option(
     "--device", type=click.Choice(DEVICES), default=_DEFAULTS.device, show_default=True, help="Where to compute."
 )
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
-def evaluate(run: Path, dataset: Path, out: Path | None, device: str, force: bool) -> None:
-    """Evaluate a trained RUN on the test pictures of another DATASET.
+def evaluate(
+    run: Path, dataset: Path | None, out: Path | None, leakage: bool, seeds: int, device: str, force: bool
+) -> None:
+    """Evaluate a trained RUN on the test pictures of DATASET, by default the one it was trained on.
 
     \b
     nut evaluate run other-nuts
     nut evaluate run other-nuts -o evaluation --force
+    nut evaluate run --seeds 3
     """
     from nut_train.quiet import hush_libraries
 
@@ -137,9 +154,20 @@ def evaluate(run: Path, dataset: Path, out: Path | None, device: str, force: boo
     from nut_train.run import open_run
     from nut_train.train import evaluate_run
 
+    trained = open_run(run)
+    dataset = dataset or Path(trained.record["dataset"]["path"])
     out = out or run.resolve().with_name(f"{run.resolve().name}-on-{dataset.resolve().name}")
     with progress_bars() as progress:
-        record = evaluate_run(open_run(run), dataset, out, device=device, overwrite=force, progress=progress)
+        record = evaluate_run(
+            trained,
+            dataset,
+            out,
+            keep_leakage=leakage,
+            seeds=seeds,
+            device=device,
+            overwrite=force,
+            progress=progress,
+        )
     print_evaluation(record)
     click.echo(f"report  {out / 'report.html'}")
 
@@ -174,7 +202,12 @@ def print_evaluation(record: dict[str, Any]) -> None:
         return
     if evaluation["leaked"]:
         click.echo(
-            f"warning: {len(evaluation['leaked'])} test pictures are byte-identical to training pictures; left out",
+            f"warning: {len(evaluation['leaked'])} test pictures are byte-identical to training pictures; "
+            + (
+                "kept in, so the figures are not those of new parts"
+                if evaluation.get("is_leakage_kept")
+                else "left out"
+            ),
             err=True,
         )
     image, pixel = evaluation["image"], evaluation["pixel"]
@@ -182,10 +215,25 @@ def print_evaluation(record: dict[str, Any]) -> None:
     def text(value: float | None) -> str:
         return "-" if value is None else f"{value:.4f}"
 
+    def interval(ends: dict[str, Any] | None) -> str:
+        return "" if ends is None else f" ({ends['low']:.3f} to {ends['high']:.3f})"
+
+    sure = evaluation.get("confidence", {}).get("intervals", {})
     click.echo(
-        f"image   AUROC {text(image['auroc'])}, F1 {text(image['f1'])}, "
+        f"image   AUROC {text(image['auroc'])}{interval(sure.get('auroc'))}, F1 {text(image['f1'])}, "
         f"good rejected {text(image['false_reject_rate'])}, defects found {text(image['recall'])} "
         f"({image['good']} good, {image['defective']} defective)"
     )
     if pixel is not None:
-        click.echo(f"pixel   AUROC {text(pixel['auroc'])}, PRO {text(pixel['pro'])} ({pixel['masks']} masks)")
+        click.echo(
+            f"pixel   AUROC {text(pixel['auroc'])}{interval(sure.get('pixel.auroc'))}, "
+            f"PRO {text(pixel['pro'])}{interval(sure.get('pixel.pro'))} ({pixel['masks']} masks)"
+        )
+    if sure:
+        click.echo("        in brackets the 95% interval")
+    if stability := record.get("stability"):
+        click.echo(
+            f"seeds   {len(stability['seeds'])}: AUROC within {text(stability['spread']['auroc'])}, threshold within "
+            f"{stability['spread']['threshold']:.4g}, {len(stability['unstable'])} of {stability['pictures']} pictures "
+            "without the same verdict from all"
+        )

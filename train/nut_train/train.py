@@ -17,6 +17,7 @@ from nut_train.backbone import Backbone, describe_backbone
 from nut_train.bank_origin import write_origin
 from nut_train.calibrate import Calibration, Split, calibrate, split_good
 from nut_train.config import TrainConfig
+from nut_train.data_findings import data_findings
 from nut_train.digests import digest
 from nut_train.evaluate import Evaluation, evaluate
 from nut_train.fit import Fitted, fit, save_checkpoint
@@ -24,6 +25,7 @@ from nut_train.patchcore import build_model, set_operating_point
 from nut_train.predict import Prediction, predict
 from nut_train.report import write_report
 from nut_train.run import CHECKPOINT, RECORD, RUN_SCHEMA, Run, open_run, package_versions
+from nut_train.statistics.pixel_counts import PIXELS
 from nut_train.weights import Weights, find_weights
 from nut_train.work_folder import unfinished, work_folder
 
@@ -87,6 +89,7 @@ def train(
             model, fitted = fit_model(prepared, config, progress=progress, work=work)
             fit_seconds = time.monotonic() - started
             record, evaluation = write_run(folder, model, fitted, prepared, config, progress=progress)
+            record["findings"] = data_findings(root, progress=progress)
             record["seconds"] = {"fit": round(fit_seconds, 1), "total": round(time.monotonic() - started, 1)}
             write_json(folder / RECORD, record)
             write_report(folder, record, evaluation)
@@ -171,7 +174,16 @@ def write_run(
     bank = model.model.memory_bank
     write_origin(folder, fitted.origin.first(len(bank)), bank)
     seen = sorted({digest(path) for path in prepared.dataset.train_good})
-    evaluation = evaluate(model, prepared.dataset, seen=seen, device=config.device, progress=progress)
+    evaluation = evaluate(
+        model,
+        prepared.dataset,
+        seen=seen,
+        false_reject_rate=config.false_reject_rate,
+        device=config.device,
+        progress=progress,
+    )
+    if evaluation is not None and evaluation.pixels is not None:
+        evaluation.pixels.save(folder / PIXELS)
     record = _record(prepared, config, calibration)
     record["bank"] = {"rows": len(bank), "width": int(bank.shape[1]), "patches": fitted.patches}
     record["resumed_pictures"] = fitted.resumed
@@ -248,6 +260,8 @@ def evaluate_run(
     root: Path,
     out: Path,
     *,
+    keep_leakage: bool = False,
+    seeds: int = 1,
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -259,6 +273,8 @@ def evaluate_run(
         root: The data set, of which only `test` is needed; test pictures that repeat its own training pictures,
             or those the run was trained on, are left out.
         out: The folder to write.
+        keep_leakage: Measure the pictures that repeat training pictures too; the report says so.
+        seeds: With how many seeds in all to look how stable the figures are; the run's own is the first.
         device: `auto`, `cpu` or `cuda`.
         overwrite: Replace an older folder.
         progress: Told of each picture.
@@ -275,14 +291,31 @@ def evaluate_run(
         if not dataset.test_good and not dataset.defective:
             raise InputError(f"{dataset.root / 'test'} holds no pictures; put them in test/good and test/<kind>")
         seen = {*run.record.get("train_sha256", ()), *(digest(path) for path in dataset.train_good)}
-        evaluation = evaluate(run.load(), dataset, seen=seen, device=device, progress=progress)
+        evaluation = evaluate(
+            run.load(),
+            dataset,
+            seen=seen,
+            keep_leakage=keep_leakage,
+            false_reject_rate=run.record["calibration"].get("false_reject_rate"),
+            device=device,
+            progress=progress,
+        )
         record = {
             **run.record,
             "evaluated": datetime.now(UTC).isoformat(timespec="seconds"),
             "dataset": _dataset_facts(dataset),
             "trained_on": run.record["dataset"],
             "evaluation": None if evaluation is None else evaluation.to_json(dataset.root),
+            "findings": data_findings(root, progress=progress),
         }
+        if evaluation is not None and evaluation.pixels is not None:
+            evaluation.pixels.save(folder / PIXELS)
+        if evaluation is not None and seeds > 1:
+            from nut_train.stability import stability  # which trains
+
+            record["stability"] = stability(
+                run, dataset, evaluation, seeds=seeds, seen=seen, device=device, progress=progress
+            )
         write_json(folder / EVALUATION, record)
         write_report(folder, record, evaluation)
     return record
