@@ -13,6 +13,7 @@ __all__ = ["main"]
 _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "dataset": ("nut_dataset.cli", "dataset", "Check data sets and draw synthetic ones."),
     "train": ("nut_train.cli", "train", "Train, calibrate and evaluate PatchCore on good pictures."),
+    "calibrate": ("nut_train.calibrate_cli", "calibrate", "Move a run's operating point without training it again."),
     "evaluate": ("nut_train.cli", "evaluate", "Evaluate a trained run on another data set."),
     "export": ("nut_export.cli", "export", "Export a run as a bundle and prove that no verdict changed."),
     "bundle": ("nut_export.bundle_cli", "bundle", "Sign bundles, and say what changed between two."),

@@ -13,8 +13,9 @@ from nut_runtime.engines.cascade import CascadeEngine
 from nut_runtime.errors import EngineError, InputError
 from nut_runtime.pictures import check_frame
 from nut_runtime.regions import defect_boxes
+from nut_runtime.review import label_with_review
 from nut_runtime.scoring import is_defective, normalise, rescale
-from nut_runtime.verdict import Label, Verdict
+from nut_runtime.verdict import Verdict
 
 __all__ = ["Inspector"]
 
@@ -110,7 +111,7 @@ class Inspector:
         boxes = defect_boxes(anomaly_map, pred_mask, size) if rejected else ()
         decided = time.perf_counter()
         return Verdict(
-            label=Label.DEFECT if rejected else Label.GOOD,
+            label=label_with_review(float(score), is_defective=rejected, review_from=manifest.point.review_score),
             pred_score=float(score),
             raw_score=result.raw_score,
             anomaly_map=anomaly_map,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from nut_runtime.errors import BundleError, InputError
+from nut_runtime.point_history import PointMove
 from nut_runtime.scoring import OperatingPoint
 from nut_runtime.view_calibration import ViewCalibration
 
@@ -78,7 +79,7 @@ class Manifest:
     """The content of `manifest.json`, schema 1.
 
     Attributes:
-        bundle_id: Names this very model, with the operating point it was exported with.
+        bundle_id: Names this very model with this operating point.
         name: Name of the part or data set.
         created: When it was exported, ISO 8601, UTC.
         precision: Inference precision that the bundle was verified with, such as `fp32`.
@@ -95,6 +96,7 @@ class Manifest:
         cascade: The fast model in front, where the precision is `cascade`.
         frame_px: Height and width of the only frames the model files take; None where they take any.
         calibration: What the views of good parts were like; None in bundles from before it was stored.
+        history: How the operating point was moved since the export, the oldest change first.
     """
 
     bundle_id: str
@@ -114,6 +116,7 @@ class Manifest:
     cascade: Cascade | None = None
     frame_px: tuple[int, int] | None = None
     calibration: ViewCalibration | None = None
+    history: tuple[PointMove, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types, the schema number first."""
@@ -148,6 +151,7 @@ class Manifest:
             "cascade": None if self.cascade is None else self.cascade.to_json(),
             **({} if self.frame_px is None else {"frame_px": list(self.frame_px)}),
             **({} if self.calibration is None else {"calibration": self.calibration.to_json()}),
+            **({} if not self.history else {"history": [move.to_json() for move in self.history]}),
         }
 
     @classmethod
@@ -210,6 +214,7 @@ class Manifest:
             cascade=_cascade(data.get("cascade")),
             frame_px=_frame_px(data.get("frame_px")),
             calibration=None if data.get("calibration") is None else ViewCalibration.from_json(data["calibration"]),
+            history=tuple(PointMove.from_json(move) for move in data.get("history") or ()),
         )
 
 
