@@ -16,7 +16,7 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "calibrate": ("nut_train.calibrate_cli", "calibrate", "Move a run's operating point without training it again."),
     "evaluate": ("nut_train.cli", "evaluate", "Evaluate a trained run on another data set."),
     "export": ("nut_export.cli", "export", "Export a run as a bundle and prove that no verdict changed."),
-    "bundle": ("nut_export.bundle_cli", "bundle", "Sign bundles, and say what changed between two."),
+    "bundle": ("nut_export.bundle_cli", "bundle", "Sign bundles, move thresholds, and say what changed."),
     "plan": ("nut_benchmarks.planner.cli", "plan", "Measure what can be afforded on this machine, and propose it."),
     "bench": ("nut_benchmarks.commands", "bench", "Measure speed and parity of all engines side by side."),
     "demo": ("nut_benchmarks.commands", "demo", "Go from pictures to verdicts and proof in one command."),

@@ -1,9 +1,11 @@
 """The scores that a threshold was calibrated with, so that it can be moved later without the pictures."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
+
+import numpy as np
 
 __all__ = ["GoodScores"]
 
@@ -28,31 +30,18 @@ class GoodScores:
     raw_score: tuple[float, ...]
     map_peak: tuple[float, ...]
 
-    @classmethod
-    def of(cls, *, method: str, folds: int, raw_score: Iterable[float], map_peak: Iterable[float]) -> Self:
-        """Return scores as they are kept, each rounded to nine digits.
-
-        Args:
-            method: As in the class.
-            folds: As in the class.
-            raw_score: Finite numbers.
-            map_peak: As many.
-        """
-        raw, peaks = (tuple(float(f"{score:.{_DIGITS}g}") for score in scores) for scores in (raw_score, map_peak))
-        return cls(method=method, folds=folds, raw_score=raw, map_peak=peaks)
-
     def to_json(self) -> dict[str, Any]:
-        """Return plain types."""
+        """Return plain types, each score of as many digits as tell float32 numbers apart."""
         return {
             "method": self.method,
             "folds": self.folds,
-            "raw_score": list(self.raw_score),
-            "map_peak": list(self.map_peak),
+            "raw_score": [_short(score) for score in self.raw_score],
+            "map_peak": [_short(peak) for peak in self.map_peak],
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read plain types.
+        """Read plain types; each score becomes the float32 number that it was.
 
         Raises:
             KeyError: If something is missing.
@@ -65,6 +54,9 @@ class GoodScores:
             raise ValueError("scores of good pictures and peaks of their maps are not as many")
         if any(type(value) not in (int, float) or not math.isfinite(value) for value in (*raw, *peaks)):
             raise ValueError("a score of a good picture is not a finite number")
-        return cls(
-            method=str(data["method"]), folds=folds, raw_score=tuple(map(float, raw)), map_peak=tuple(map(float, peaks))
-        )
+        raw_score, map_peak = (tuple(float(np.float32(value)) for value in values) for values in (raw, peaks))
+        return cls(method=str(data["method"]), folds=folds, raw_score=raw_score, map_peak=map_peak)
+
+
+def _short(score: float) -> float:
+    return float(f"{score:.{_DIGITS}g}")
