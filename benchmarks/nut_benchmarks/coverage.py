@@ -116,7 +116,7 @@ class Coverage:
             bound,
             f"{self.mean:.2%} ± {self.error:.2%}",
             f"{self.above:.0%}",
-            f"{np.percentile(self.rejected, 95):.1%}",
+            f"up to {np.percentile(self.rejected, 95):.1%}",
         )
         return f"| {' | '.join(cells)} |"
 
@@ -191,7 +191,7 @@ def _bound(method: str, pictures: int, rate: float, folds: int) -> float | None:
 
 def _table(found: Sequence[Coverage]) -> list[str]:
     return [
-        "| for | method | asked | pictures | proven at most | mean of rejected | splits above | 95% of splits at most |",
+        "| for | method | asked | pictures | proven at most | mean of rejected | splits above | 95% of splits |",
         "|---|---|---|---|---|---|---|---|",
         *(one.row() for one in found),
     ]

@@ -164,10 +164,10 @@ class CoresetBanks:
         """Return the coreset of some pictures; the last one is kept, since a bank judges several times."""
         key = bank.tobytes()
         if self._thinned[0] != key:
-            network = self._network
-            network.embedding_store = [self._embeddings[torch.from_numpy(bank)].flatten(0, 1)]
+            from anomalib.models.components import KCenterGreedy
+
+            patches = self._embeddings[torch.from_numpy(bank)].flatten(0, 1)
             torch.manual_seed(0)  # the coreset's start
             with quick_coreset(no_progress):
-                network.subsample_embedding(self._ratio)
-            self._thinned = key, network.memory_bank
+                self._thinned = key, KCenterGreedy(embedding=patches, sampling_ratio=self._ratio).sample_coreset()
         return self._thinned[1]

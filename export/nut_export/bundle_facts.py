@@ -209,7 +209,8 @@ def _history(moves: Sequence[PointMove]) -> str:
     """Return in a line how often the thresholds were moved, and when and why last."""
     last = moves[-1]
     why = f", {last.reason}" if last.reason else ""
-    return f"{len(moves)} times, last {last.when} from raw {last.before.image.threshold:.6g}{why}"
+    often = "once" if len(moves) == 1 else f"{len(moves)} times, last"
+    return f"{often} {last.when} from raw {last.before.image.threshold:.6g}{why}"
 
 
 def _golden(manifest: Manifest) -> str:

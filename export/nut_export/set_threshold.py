@@ -173,7 +173,7 @@ def _moved(
         )
     point, calibration = _point(manifest, scores, request)
     if point == manifest.point:
-        raise InputError(f"{bundle.folder} has this very operating point already; nothing was written")
+        raise InputError(f"the thresholds of {bundle.folder} are there already, so nothing was written")
     _check_pixel(point.pixel, manifest.model_point.pixel)
     stated = None if calibration is None else calibration.to_json()
     notes = []
