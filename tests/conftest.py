@@ -1,21 +1,31 @@
 """A small data set of drawn nuts, a run trained on it and the bundle exported from it, made once a session."""
 
+import faulthandler
 import logging
 import os
 from pathlib import Path
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key  # the standard error that is not captured
 
 # Before torch, OpenBLAS and OpenVINO start their pools: the tests are many and small.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Before a test imports ONNX Runtime by itself: its telemetry has a thread that can end the whole process.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def _loud_again() -> None:
-    """Undo what a command of `nut` did to the logging of its whole process, which here goes on to other tests."""
+def _loud_again(request: pytest.FixtureRequest) -> None:
+    """Undo what a command of `nut` did to its whole process, which here goes on to other tests.
+
+    It silences logging; and Lightning, when it gives signals back, takes those of `faulthandler` away for good, so that
+    a crash of native code leaves no trace of where it was.
+    """
     logging.disable(logging.NOTSET)
+    faulthandler.disable()
+    faulthandler.enable(request.config.stash[fault_handler_stderr_fd_key])
 
 
 @pytest.fixture(scope="session")

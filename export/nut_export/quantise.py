@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from nut_dataset.evenly import evenly
 from nut_dataset.progress import Progress, no_progress
-from nut_runtime.engines.import_openvino import hidden_telemetry, import_openvino
+from nut_runtime.engines.import_onnxruntime import import_onnxruntime
+from nut_runtime.engines.import_openvino import hidden_telemetry, new_core
 from nut_runtime.errors import InputError
 
 __all__ = ["LEAST_PICTURES", "MOST_PICTURES", "QuantisedFeatures", "embeddings", "has_depthwise", "quantise_features"]
@@ -150,7 +151,7 @@ def embeddings(features: onnx.ModelProto, pixels: Sequence[NDArray[np.float32]])
     Returns:
         Float32 `[P, D]` each.
     """
-    core = import_openvino().Core()
+    core = new_core()
     config = {"INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(core.read_model(features.SerializeToString()), "CPU", config).create_infer_request()
     name = features.graph.input[0].name
@@ -161,6 +162,7 @@ def _quantise(
     features: onnx.ModelProto, pixels: Sequence[NDArray[np.float32]], ignored: Sequence[str]
 ) -> onnx.ModelProto:
     """Quantise all nodes but the ignored ones."""
+    import_onnxruntime()  # NNCF would, telemetry and all
     # it shows bars of its own on standard output
     with hidden_telemetry(), contextlib.redirect_stdout(io.StringIO()):
         import nncf

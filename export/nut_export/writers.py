@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from nut_runtime.engines.import_openvino import import_openvino
+from nut_runtime.engines.import_openvino import import_openvino, new_core
 from nut_runtime.scoring import OperatingPoint
 
 __all__ = ["ONNX_FILE", "OPENVINO_FILE", "model_info", "write_model"]
@@ -58,7 +58,7 @@ def write_model(engine: str, model: onnx.ModelProto, folder: Path, info: Mapping
         source = Path(place) / ONNX_FILE
         onnx.save(model, str(source))
         # read_model, not convert_model: the latter folds constants, and the file may hold the bank twice
-        converted = openvino.Core().read_model(str(source))
+        converted = new_core().read_model(str(source))
         for key, value in info.items():
             converted.set_rt_info(value, ["model_info", key])
         # compress_to_fp16 is on by default and would move every score

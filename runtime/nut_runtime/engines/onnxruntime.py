@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.contract import INPUT, OUTPUTS, STAGES
 from nut_runtime.engines.base import EngineResult, check_precision, to_result
+from nut_runtime.engines.import_onnxruntime import import_onnxruntime
 from nut_runtime.errors import EngineError
 from nut_runtime.machine import this_machine
 
@@ -30,8 +30,8 @@ class OnnxRuntimeEngine:
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None, streams: int = 1, is_fast: bool = False) -> None:
         check_precision(bundle.manifest.precision)
-        onnxruntime.disable_telemetry_events()  # its Windows builds have some
-        self.version = str(onnxruntime.__version__)
+        self._onnxruntime = import_onnxruntime()
+        self.version = str(self._onnxruntime.__version__)
         self._path = bundle.model_path(self.name, is_fast=is_fast)
         # A session is called from several threads at a time, and each call then uses so many of its own.
         cores = threads if threads is not None or streams == 1 else this_machine().cores
@@ -50,12 +50,12 @@ class OnnxRuntimeEngine:
         return self._run(self._stages, STAGES, frame)
 
     def _load(self, model: str | bytes) -> Any:
-        options = onnxruntime.SessionOptions()
+        options = self._onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         try:
-            return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            return self._onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises classes of a private module
             raise EngineError(f"onnxruntime cannot load {self._path}: {_first_line(error)}") from error
 

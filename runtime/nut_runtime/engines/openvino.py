@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nut_runtime.bundle import Bundle
 from nut_runtime.contract import INPUT, OUTPUTS, STAGES
 from nut_runtime.engines.base import EngineResult, check_precision, to_result
-from nut_runtime.engines.import_openvino import import_openvino
+from nut_runtime.engines.import_openvino import import_openvino, new_core
 from nut_runtime.errors import BundleError, EngineError
 
 __all__ = ["OpenVinoEngine"]
@@ -63,7 +63,7 @@ class OpenVinoEngine:
             # OpenVINO tells models apart by path and time of change; a bundle that replaced another one may have both
             # of the old one, so each model gets a folder of its own, named after its content.
             self._config["CACHE_DIR"] = str(cache / bundle.model_digest(self.name, is_fast=is_fast))
-        self._core = openvino.Core()
+        self._core = new_core()
         # Weights that are mapped from the file change with it: a bundle copied over another one in place would have
         # defects pass as good, or end the process (SIGBUS), under a model that was verified long ago.
         self._core.set_property({"ENABLE_MMAP": False})
