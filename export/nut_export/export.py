@@ -1,7 +1,5 @@
 """A whole export: graph, files, golden frames, proof, and the bundle only if the proof holds."""
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,7 +13,8 @@ from nut_dataset.evenly import evenly
 from nut_dataset.layout import Dataset, fingerprint
 from nut_dataset.progress import Progress, no_progress
 from nut_export.batch import add_batch, check_batch_size
-from nut_export.cascade import FAST_FOLDER, ChosenCascade, choose_cascade
+from nut_export.bundle_id import bundle_id
+from nut_export.cascade import ChosenCascade, choose_cascade
 from nut_export.compat import COMPAT, write_compat
 from nut_export.fast import PLANNED_PICTURES, FastConfig, FastModel, build_fast, pixels_of
 from nut_export.frame_size import at_frame_size, check_frame_size, input_text
@@ -29,9 +28,10 @@ from nut_export.parity_report import write_parity_report
 from nut_export.proof import all_judges, judge_with_anomalib, prove
 from nut_export.proof_pictures import find_pictures
 from nut_export.quantise import MOST_PICTURES
+from nut_export.set_threshold import KEPT
 from nut_export.signing import SigningKey, sign_manifest
 from nut_export.view_calibration import calibrate_views
-from nut_export.writers import ONNX_FILE, OPENVINO_FILE, model_info, write_model
+from nut_export.writers import model_info, write_model
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, file_entry, open_bundle
 from nut_runtime.contract import INPUT, OUTPUTS
@@ -46,8 +46,6 @@ from nut_train.run import Run, package_versions
 __all__ = ["ExportConfig", "Exported", "export_bundle"]
 
 _SPOILED = 4  # pictures whose perturbations fix the range of the int8 search
-# What makes a model another one; OpenVINO numbers the nodes of its XML anew in every run.
-_HASHED = (ONNX_FILE, f"{OPENVINO_FILE.removesuffix('.xml')}.bin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +256,7 @@ def _draft(
 ) -> Manifest:
     """Return the manifest before the proof."""
     return Manifest(
-        bundle_id=_bundle_id(facts["name"], folder, run),
+        bundle_id=bundle_id(facts["name"], folder, run.point),
         name=facts["name"],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         precision="int8" if config.precision == "int8" else "fp32",
@@ -281,21 +279,11 @@ def _with_cascade(draft: Manifest, found: ChosenCascade, folder: Path, run: Run)
     facts = {**draft.provenance, "fast": {engine: one.to_json() for engine, one in found.fast.items()}}
     return replace(
         draft,
-        bundle_id=_bundle_id(draft.name, folder, run),
+        bundle_id=bundle_id(draft.name, folder, run.point),
         precision="cascade",
         cascade=found.cascade,
         provenance=facts,
     )
-
-
-def _bundle_id(name: str, folder: Path, run: Run) -> str:
-    """Name these very models and this operating point: the part's name and a digest of both."""
-    content = hashlib.sha256()
-    files = (place / name for place in (folder, folder / FAST_FOLDER) for name in _HASHED)
-    for path in filter(Path.is_file, files):
-        content.update(path.read_bytes())
-    content.update(json.dumps(run.point.to_json(), sort_keys=True).encode())
-    return f"{name}-{content.hexdigest()[:12]}"
 
 
 def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int, int]) -> dict[str, Any]:
@@ -316,7 +304,7 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
         "operating_point": run.point.to_json(),
         "calibration": {
             key: record["calibration"][key]
-            for key in ("false_reject_rate", "held_out", "smallest_rate", "is_supported")
+            for key in KEPT
             if key in record["calibration"]  # a checkpoint states none of them
         },
         "evaluation": {key: evaluation.get(key) for key in ("image", "pixel")},

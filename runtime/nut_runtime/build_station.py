@@ -19,6 +19,7 @@ from nut_runtime.pipeline import Pipeline
 from nut_runtime.pipeline.judge import Judge
 from nut_runtime.pipeline.part_sources import FileParts, FreeParts, PartSource, TriggeredParts
 from nut_runtime.pipeline.pipeline import Rules
+from nut_runtime.review import effective_review
 from nut_runtime.selftest import run_selftest
 from nut_runtime.service.notify import Notifier, Watchdog
 from nut_runtime.sinks.base import Journal, Listener
@@ -320,9 +321,10 @@ def _page(
         inspector = model.inspector
         return bundle_facts(inspector.bundle.manifest, engine=inspector.engine.name)
 
-    live = LiveState(
-        station=config.name, cameras=[camera.name for camera in config.cameras], review_from=config.review_from
-    )
+    def review_from() -> float | None:
+        return effective_review(config.review_from, model.inspector.bundle.manifest.point.review_score)
+
+    live = LiveState(station=config.name, cameras=[camera.name for camera in config.cameras], review_from=review_from)
     fire = triggers.fire if isinstance(triggers, HttpTriggers) else None
     return PageServer(config.serve, live, health, facts=facts, fire=fire), live
 

@@ -20,9 +20,6 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
     frames = "any uint8 BGR frame"
     if manifest.frame_px is not None:
         frames = f"uint8 BGR frames of {manifest.frame_px[1]}x{manifest.frame_px[0]} only"
-    rate = "false-reject rate not stated"
-    if calibration:
-        rate = f"aimed at {100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
     trained = f"{facts.get('trained')} on data {str(facts.get('dataset_fingerprint'))[:12]}"
     if checkpoint := facts.get("checkpoint"):
         trained = f"by anomalib alone, {checkpoint['file']} {checkpoint['sha256'][:12]}, on data not stated"
@@ -37,13 +34,18 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
         ("memory bank", f"{bank.get('rows')} x {bank.get('width')}"),
         ("input", f"{frames}, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
         ("precision", manifest.precision),
-        ("threshold", f"raw {manifest.point.image.threshold:.6g}, {rate}"),
+        ("threshold", f"raw {manifest.point.image.threshold:.6g}, {_rate_words(calibration)}"),
     ]
+    if manifest.point.review_from is not None:
+        rows.append(("review", f"from raw {manifest.point.review_from:.6g}, score {manifest.point.review_score:.3f}"))
+    if manifest.history:
+        last = manifest.history[-1]
+        why = f" ({last.reason})" if last.reason else ""
+        rows.append(("", f"moved {last.when} from raw {last.before.image.threshold:.6g}, {last.bundle_id}{why}"))
     if calibration and not calibration.get("is_supported", True):
         held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
-        rows.append(("", f"{held_out} held-out pictures can speak for no less than {smallest:.1f}%"))
-    if (batch := manifest.batch) is not None:
-        rows.append(("batch", f"{batch.size} frames at once as well, {', '.join(batch.models)}"))
+        kind = "cross-fitted" if calibration.get("method") == "crossfit" else "held-out"
+        rows.append(("", f"{held_out} {kind} pictures can speak for no less than {smallest:.1f}%"))
     for engine, chosen in facts.get("fast", {}).items():
         rows.append((f"fast {engine}", _fast_words(chosen)))
     for engine, width in manifest.cascade.guard.items() if manifest.cascade is not None else ():
@@ -84,6 +86,15 @@ def signature_words(bundle: Bundle) -> str:
     except BundleError as error:
         return f"unusable, not verified ({error})"
     return "none" if signature is None else f"by {signature.key}, not verified (no --verify-key)"
+
+
+def _rate_words(calibration: Mapping[str, Any]) -> str:
+    """Say what share of good parts the threshold rejects."""
+    if not calibration:
+        return "false-reject rate not stated"
+    rate = f"{100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
+    by = {"f1": "put where F1 is best", "value": "put by hand"}.get(calibration.get("rule", ""))
+    return f"aimed at {rate}" if by is None else f"{by}, about {rate}"
 
 
 def _fast_words(chosen: Mapping[str, Any]) -> str:

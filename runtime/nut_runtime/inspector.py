@@ -20,8 +20,9 @@ from nut_runtime.errors import EngineError, InputError, PictureError
 from nut_runtime.locate.locator import Locator
 from nut_runtime.pictures import check_frame
 from nut_runtime.regions import defect_boxes
+from nut_runtime.review import label_with_review
 from nut_runtime.scoring import is_defective, normalise, rescale
-from nut_runtime.verdict import Label, Verdict
+from nut_runtime.verdict import Verdict
 
 __all__ = ["Inspector"]
 
@@ -183,7 +184,7 @@ class Inspector:
         size = (frame.shape[0], frame.shape[1])
         boxes = defect_boxes(anomaly_map, pred_mask, size) if rejected else ()
         return Verdict(
-            label=Label.DEFECT if rejected else Label.GOOD,
+            label=label_with_review(float(score), is_defective=rejected, review_from=manifest.point.review_score),
             pred_score=float(score),
             raw_score=result.raw_score,
             anomaly_map=anomaly_map,

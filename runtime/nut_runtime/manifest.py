@@ -10,6 +10,7 @@ from nut_runtime.batch_models import BatchModels
 from nut_runtime.errors import BundleError, InputError
 from nut_runtime.locate.entry import LocatorEntry
 from nut_runtime.locate.settings import CutoutSettings
+from nut_runtime.point_history import PointMove
 from nut_runtime.scoring import OperatingPoint
 from nut_runtime.view_calibration import ViewCalibration
 
@@ -83,7 +84,7 @@ class Manifest:
     """The content of `manifest.json`.
 
     Attributes:
-        bundle_id: Names this very model, with the operating point it was exported with.
+        bundle_id: Names this very model with this operating point.
         name: Name of the part or data set.
         created: When it was exported, ISO 8601, UTC.
         precision: Inference precision that the bundle was verified with, such as `fp32`.
@@ -102,6 +103,7 @@ class Manifest:
         calibration: What the views of good parts were like; None in bundles from before it was stored.
         locator: What finds the parts of a tray, each of which is then judged; None where a frame shows one part.
         batch: Models that judge several frames at once; None where none were asked for.
+        history: How the operating point was moved since the export, the oldest change first.
     """
 
     bundle_id: str
@@ -128,6 +130,8 @@ class Manifest:
     def schema(self) -> int:
         """The number that says which runtimes read it."""
         return SCHEMA if self.locator is not None else 1
+
+    history: tuple[PointMove, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types, the schema number first."""
@@ -164,6 +168,7 @@ class Manifest:
             **({} if self.calibration is None else {"calibration": self.calibration.to_json()}),
             **({} if self.locator is None else {"locator": self.locator.to_json()}),
             **({} if self.batch is None else {"batch": self.batch.to_json()}),
+            **({} if not self.history else {"history": [move.to_json() for move in self.history]}),
         }
 
     @classmethod
@@ -231,6 +236,7 @@ class Manifest:
             calibration=None if data.get("calibration") is None else ViewCalibration.from_json(data["calibration"]),
             locator=None if data.get("locator") is None else LocatorEntry.from_json(data["locator"]),
             batch=None if data.get("batch") is None else BatchModels.from_json(data["batch"]),
+            history=tuple(PointMove.from_json(move) for move in data.get("history") or ()),
         )
 
 

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from nut_runtime.build_station import Station, build_station
 from nut_runtime.cameras.address import parse_address
 from nut_runtime.cameras_cli import camera_settings_options, settings_of
-from nut_runtime.cli_options import engine_options, key_option, model_option
+from nut_runtime.cli_options import engine_options, key_option, model_option, read_review_from
 from nut_runtime.errors import InputError
 from nut_runtime.pipeline import Summary
 from nut_runtime.run_screen import print_summary, run_on_screen
@@ -96,9 +96,9 @@ _ALSO_WITH_CONFIG = {"config", "model", "limit", "strict", "quiet", "fail_on_def
 @click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Token that visitors must give.")
 @click.option(
     "--review-from",
-    type=click.FloatRange(0, 0.5),
-    metavar="SCORE",
-    help="Parts that are not defective but have at least this score are for review.",
+    callback=read_review_from,
+    metavar="SCORE|off",
+    help="Parts that are not defective but have at least this score are for review; as the bundle says by default.",
 )
 @click.option(
     "--cache",

@@ -73,6 +73,11 @@ def test_a_configuration_survives_json_with_every_field_changed(tmp_path):
         device="cpu",
         false_reject_rate=0.1,
         holdout=0.3,
+        calibration="crossfit",
+        folds=3,
+        threshold="value",
+        threshold_value=31.5,
+        review_rate=0.2,
     )
     default = TrainConfig()
     same = [field.name for field in fields(config) if getattr(config, field.name) == getattr(default, field.name)]

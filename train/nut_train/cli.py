@@ -8,7 +8,8 @@ import click
 from nut_dataset.progress import progress_bars
 from nut_runtime.cli_errors import NutCommand
 from nut_runtime.errors import InputError
-from nut_train.config import DEFAULT_BACKBONE, DEVICES, TrainConfig, parse_image_size
+from nut_train.calibrate_cli import print_calibration, threshold_options
+from nut_train.config import CALIBRATIONS, DEFAULT_BACKBONE, DEVICES, TrainConfig, parse_image_size
 
 __all__ = ["evaluate", "train"]
 
@@ -40,12 +41,13 @@ _DEFAULTS = TrainConfig()
     show_default=True,
     help="Bank vectors that weigh the image score.",
 )
+@threshold_options
 @click.option(
-    "--false-reject-rate",
-    type=float,
-    default=_DEFAULTS.false_reject_rate,
+    "--calibration",
+    type=click.Choice(CALIBRATIONS),
+    default=_DEFAULTS.calibration,
     show_default=True,
-    help="Share of good parts that may be rejected.",
+    help="Hold pictures out, or judge each by a model without it and put all into the bank.",
 )
 @click.option(
     "--holdout",
@@ -53,6 +55,9 @@ _DEFAULTS = TrainConfig()
     default=_DEFAULTS.holdout,
     show_default=True,
     help="Share of train/good kept for calibration.",
+)
+@click.option(
+    "--folds", type=int, default=_DEFAULTS.folds, show_default=True, help="Models that --calibration crossfit trains."
 )
 @click.option(
     "--batch-size",
@@ -81,6 +86,7 @@ def train(
     nut train nuts -o run --backbone resnet18 --backbone-weights resnet18.safetensors
     nut train nuts -o run --image-size 192x320 --coreset-ratio 0.1 --false-reject-rate 0.005
     nut train nuts -o run --bank-mb 20
+    nut train nuts -o run --calibration crossfit --folds 5 --review-rate 0.05
     """
     from nut_train.quiet import hush_libraries
 
@@ -174,23 +180,13 @@ def evaluate(
 
 def print_training(record: dict[str, Any]) -> None:
     """Print what a run record says of training, calibration and evaluation."""
-    bank, calibration = record["bank"], record["calibration"]
+    bank = record["bank"]
     resumed = record.get("resumed_pictures", 0)
     click.echo(
         f"bank    {bank['rows']} x {bank['width']} from {len(record['split']['bank'])} pictures"
         + (f", {resumed} of which an interrupted training had done" if resumed else "")
     )
-    threshold = calibration["point"]["image"]["threshold"]
-    click.echo(
-        f"reject  above raw score {threshold:.4g}: {100 * calibration['false_reject_rate']:.2f}% of good parts "
-        f"aimed at, from {calibration['held_out']} held-out pictures"
-    )
-    if not calibration["is_supported"]:
-        click.echo(
-            f"warning: {calibration['held_out']} held-out pictures can speak for no less than "
-            f"{100 * calibration['smallest_rate']:.1f}%; add good pictures to promise less",
-            err=True,
-        )
+    print_calibration(record)
     print_evaluation(record)
 
 

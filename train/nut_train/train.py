@@ -1,7 +1,8 @@
 """A whole training run: check, split, fit, calibrate, evaluate, and the run folder at the end."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +18,16 @@ from nut_train.backbone import Backbone, describe_backbone
 from nut_train.bank_origin import write_origin
 from nut_train.calibrate import Calibration, Split, calibrate, split_good
 from nut_train.config import TrainConfig
+from nut_train.crossfit import GoodScore, cross_fit, score_good, split_folds
 from nut_train.data_findings import data_findings
 from nut_train.digests import digest
 from nut_train.evaluate import Evaluation, evaluate
 from nut_train.fit import Fitted, fit, save_checkpoint
 from nut_train.patchcore import build_model, set_operating_point
-from nut_train.predict import Prediction, predict
 from nut_train.report import write_report
 from nut_train.run import CHECKPOINT, RECORD, RUN_SCHEMA, Run, open_run, package_versions
 from nut_train.statistics.pixel_counts import PIXELS
+from nut_train.thresholds import Rule, best_f1_threshold
 from nut_train.weights import Weights, find_weights
 from nut_train.work_folder import unfinished, work_folder
 
@@ -107,7 +109,12 @@ def prepare(dataset: Dataset, config: TrainConfig, *, progress: Progress = no_pr
     Raises:
         InputError: If a picture, the backbone or its weights do not meet their contract, or the pictures are too few.
     """
-    split = split_good(dataset.train_good, holdout=config.holdout, seed=config.seed)
+    if config.calibration == "crossfit":
+        split = split_folds(dataset.train_good, folds=config.folds, seed=config.seed)
+    else:
+        split = split_good(dataset.train_good, holdout=config.holdout, seed=config.seed)
+    if config.point.rule is Rule.F1 and not (dataset.test_good and dataset.defective):
+        raise InputError("--threshold f1 needs test/good and defects in test; choose another rule")
     backbone = describe_backbone(config.backbone, config.layers, image_size=config.image_size)
     weights = find_weights(config.backbone, config.backbone_weights)
     for done, path in enumerate(dataset.files, start=1):
@@ -168,12 +175,16 @@ def write_run(
     Raises:
         InputError: If the features are not finite.
     """
-    calibration, held_out = _calibrate(model, prepared.split, config, progress)
+    seen = sorted({digest(path) for path in prepared.dataset.train_good})
+    scores = _score_good(model, prepared, config, progress)
+    value = config.threshold_value
+    if config.point.rule is Rule.F1:
+        value = _best_f1(evaluate(model, prepared.dataset, seen=seen, device=config.device, progress=progress))
+    calibration = _calibrate(scores, config, value)
     set_operating_point(model, calibration.point)
     save_checkpoint(fitted.engine, folder / CHECKPOINT)
     bank = model.model.memory_bank
     write_origin(folder, fitted.origin.first(len(bank)), bank)
-    seen = sorted({digest(path) for path in prepared.dataset.train_good})
     evaluation = evaluate(
         model,
         prepared.dataset,
@@ -187,34 +198,47 @@ def write_run(
     record = _record(prepared, config, calibration)
     record["bank"] = {"rows": len(bank), "width": int(bank.shape[1]), "patches": fitted.patches}
     record["resumed_pictures"] = fitted.resumed
-    record["held_out_scores"] = held_out
+    record["held_out_scores"] = [score.to_json() for score in scores]
     record["train_sha256"] = seen
     record["evaluation"] = None if evaluation is None else evaluation.to_json(prepared.dataset.root)
     write_json(folder / RECORD, record)
     return record, evaluation
 
 
-def _calibrate(
-    model: Any, split: Split, config: TrainConfig, progress: Progress
-) -> tuple[Calibration, list[dict[str, Any]]]:
-    """Judge the held-out good pictures and put the threshold."""
-    scores: list[float] = []
-    peaks: list[float] = []
+def _score_good(model: Any, prepared: Prepared, config: TrainConfig, progress: Progress) -> list[GoodScore]:
+    """Judge the good pictures that calibrate, each by a model without it."""
+    split = prepared.split
+    if not split.folds:
+        return score_good(model, split.held_out, device=config.device, progress=progress)
 
-    def keep(prediction: Prediction) -> None:
-        scores.append(prediction.raw_score)
-        peaks.append(float(prediction.raw_map.max()))
-        progress("calibrating on held-out parts", len(scores), len(split.held_out))
+    def fit_without(bank: tuple[Path, ...], told: Progress) -> "Patchcore":
+        return fit_model(replace(prepared, split=replace(split, bank=bank)), config, progress=told)[0]
 
-    predict(model, split.held_out, keep, device=config.device)
-    if not np.isfinite(scores).all():
-        raise InputError("the features are not finite numbers; the backbone's weights are broken or do not fit it")
-    calibration = calibrate(np.array(scores), np.array(peaks), false_reject_rate=config.false_reject_rate)
-    named = [
-        {"path": path.name, "raw_score": score, "map_peak": peak}
-        for path, score, peak in zip(split.held_out, scores, peaks, strict=True)
-    ]
-    return calibration, named
+    return cross_fit(split, fit_without, device=config.device, progress=progress)
+
+
+def _best_f1(evaluation: Evaluation | None) -> float:
+    """Return the threshold that the test pictures would choose for themselves."""
+    judged = () if evaluation is None else evaluation.judged
+    return best_f1_threshold(
+        np.array([item.prediction.raw_score for item in judged]),
+        np.array([item.is_defective for item in judged], bool),
+    )
+
+
+def _calibrate(scores: Sequence[GoodScore], config: TrainConfig, value: float | None) -> Calibration:
+    """Put the thresholds."""
+    folds = {score.fold for score in scores}
+    return calibrate(
+        np.array([score.raw_score for score in scores]),
+        np.array([score.map_peak for score in scores]),
+        false_reject_rate=config.false_reject_rate,
+        rule=config.point.rule,
+        value=value,
+        review_rate=config.review_rate,
+        method=config.calibration,
+        folds=len(folds),
+    )
 
 
 def _record(prepared: Prepared, config: TrainConfig, calibration: Calibration) -> dict[str, Any]:
@@ -238,6 +262,7 @@ def _record(prepared: Prepared, config: TrainConfig, calibration: Calibration) -
             "bank": [path.name for path in split.bank],
             "held_out": [path.name for path in split.held_out],
             "repeated": [path.name for path in split.repeated],
+            **({"folds": [[path.name for path in fold] for fold in split.folds]} if split.folds else {}),
         },
         "calibration": calibration.to_json(),
     }

@@ -122,6 +122,7 @@ def load_engine(
             exact,
             threshold=bundle.manifest.point.image.threshold,
             guard=cascade.guard[chosen],
+            review_from=bundle.manifest.point.review_from,
         )
     except ImportError as error:
         raise EngineError(f"{chosen} is installed but does not load ({error}); install it again") from error

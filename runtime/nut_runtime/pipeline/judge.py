@@ -15,7 +15,7 @@ from nut_runtime.health import Health
 from nut_runtime.inspector import Inspector
 from nut_runtime.locate.tray import TrayInspector
 from nut_runtime.parts import View
-from nut_runtime.review import label_with_review
+from nut_runtime.review import effective_review, label_with_review
 from nut_runtime.sources.base import Frame
 from nut_runtime.verdict import Label, Reason, Verdict
 
@@ -29,7 +29,8 @@ class Judge:
 
     Args:
         model: Gives the inspector to judge with; asked for each frame, so that it can be exchanged between two.
-        review_from: Normalised score from which a part that is not defective is for review.
+        review_from: Normalised score from which a part that is not defective is for review; None takes the bundle's,
+            `nut_runtime.review.NEVER` none.
         masks: By camera, what to leave out of a verdict: a function of the verdict and its frame.
         saw: Told the height and width of each judged frame, so that a model that replaces this one is ready for them.
         health: Told when the engine fails.
@@ -92,7 +93,9 @@ class Judge:
         verdict = inspector.inspect(picture)
         if frame.camera in self._masks:
             verdict = self._masks[frame.camera](verdict, frame)
-        label = label_with_review(verdict.pred_score, is_defective=verdict.is_defective, review_from=self._review_from)
+        # Once more, since the station may ask for another review than the bundle, and a mask changes the score.
+        review_from = effective_review(self._review_from, inspector.bundle.manifest.point.review_score)
+        label = label_with_review(verdict.pred_score, is_defective=verdict.is_defective, review_from=review_from)
         verdict = replace(verdict, label=label)
         return View(frame=frame, label=verdict.label, verdict=verdict, wait_ms=wait_ms)
 

@@ -271,7 +271,8 @@ class StationConfig:
             locator.
         combine: How the views of one part make one verdict.
         at_least: For `at-least`.
-        review_from: Normalised score, below 0.5, from which a part that is not defective is REVIEW; None never is.
+        review_from: Normalised score, below 0.5, from which a part that is not defective is REVIEW; None takes the
+            bundle's, `nut_runtime.review.NEVER` none.
         jsonl: File that a JSON line a part is appended to; `-` is standard output.
         csv: File that a line a part is appended to.
         sqlite: Database that a row a part is added to.

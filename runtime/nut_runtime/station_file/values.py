@@ -90,12 +90,12 @@ def number(
     return read
 
 
-def or_off(reader: Reader) -> Reader:
-    """Return a reader that takes `false` too, for a limit that is turned off: None."""
+def or_off(reader: Reader, *, off: float | None = None) -> Reader:
+    """Return a reader that takes `false` too, for a limit that is turned off: `off`."""
 
     def read(value: Any, folder: Path) -> Any:
         if value is False:
-            return None
+            return off
         try:
             return reader(value, folder)
         except InputError as error:
