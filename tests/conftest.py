@@ -103,3 +103,14 @@ def tray_bundle_folder(bundle_folder: Path, locator_folder: Path, tmp_path_facto
     folder = tmp_path_factory.mktemp("tray-bundle") / "bundle"
     add_locator(open_bundle(bundle_folder), open_locator_run(locator_folder), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def batch_bundle(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Like `bundle_folder`, with models for three frames at once. Tests that alter it copy it first."""
+    from nut_export.export import ExportConfig, export_bundle
+    from nut_train.run import open_run
+
+    folder = tmp_path_factory.mktemp("batch") / "bundle"
+    export_bundle(open_run(run_folder), folder, ExportConfig(batch=3))
+    return folder

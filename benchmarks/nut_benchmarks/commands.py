@@ -50,6 +50,11 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
     help="Measure instead what frames of these sizes cost over one of the model's own size.",
 )
 @click.option(
+    "--throughput",
+    is_flag=True,
+    help="Measure instead frames a second one at a time, in streams and in batches, with 1 and 2 threads or --threads.",
+)
+@click.option(
     "--station",
     is_flag=True,
     help="Measure instead how many parts a second a station judges with its outputs on, against the engine alone.",
@@ -85,6 +90,7 @@ def bench(
     growth: bool,
     bank_percents: tuple[float, ...],
     frames: str | None,
+    throughput: bool,
     station: bool,
     trays: bool,
     run_folder: Path | None,
@@ -104,6 +110,7 @@ def bench(
     nut bench --case wrn50 --case lite0 -o cases
     nut bench --bundle bundle --frames 640x480,1920x1080 -o frames
     nut bench --growth --dataset magnetic-tile -o growth
+    nut bench --bundle bundle --throughput -o throughput
     nut bench --station --bundle bundle --dataset nuts
     nut bench --trays --bundle bundle --run locator-run -o trays-bench
     """
@@ -128,9 +135,10 @@ def bench(
         _bench_growth(dataset, config, out, overwrite=force)
         return
     if frames is not None:
-        if bundle is None:
-            raise InputError("no bundle to measure frames with was given; add --bundle DIR")
         _bench_frames(bundle, frames, config, out, overwrite=force)
+        return
+    if throughput:
+        _bench_throughput(bundle, config, out, overwrite=force)
         return
     _bench_pictures(bundle, dataset, run_folder, config, out, overwrite=force)
 
@@ -260,7 +268,7 @@ def _bench_trays(
     click.echo(f"results {out / TRAYS_FILE}\ntable   {out / 'trays.md'}")
 
 
-def _bench_frames(bundle: Path, frames: str, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:
+def _bench_frames(bundle: Path | None, frames: str, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:
     """Measure what larger frames cost, and print and write the table."""
     import shlex
 
@@ -272,6 +280,8 @@ def _bench_frames(bundle: Path, frames: str, config: "BenchConfig", out: Path, *
     from nut_runtime.atomic import new_folder
     from nut_runtime.machine import this_machine
 
+    if bundle is None:
+        raise InputError("no bundle to measure frames with was given; add --bundle DIR")
     sizes = [parse_frame_size(text) for text in frames.split(",")]
     for size in sizes:
         check_frame_size(size)
@@ -286,6 +296,40 @@ def _bench_frames(bundle: Path, frames: str, config: "BenchConfig", out: Path, *
     Console().print(frames_table(found))
     click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
     click.echo(f"results {out / FRAMES_FILE}\ntable   {out / 'frames.md'}")
+
+
+def _bench_throughput(bundle: Path | None, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:
+    """Measure latency mode, streams and batches, and print and write their table."""
+    import shlex
+
+    from rich.console import Console
+
+    from nut_benchmarks.throughput import run_throughput
+    from nut_benchmarks.throughput_report import THROUGHPUT_FILE, throughput_table, write_throughput
+    from nut_runtime.atomic import new_folder
+    from nut_runtime.machine import this_machine
+
+    if bundle is None:
+        raise InputError("no bundle to measure the throughput of was given; add --bundle DIR")
+    machine = this_machine()
+    command = ["nut", "bench", "--bundle", bundle, "--throughput", "-o", out, "--threads", config.threads]
+    command += ["--warm-up", config.warm_up, "--repeats", config.repeats]
+    with new_folder(out, marker=THROUGHPUT_FILE, overwrite=overwrite, inputs=[bundle]) as folder:
+        with progress_bars() as progress:
+            found = run_throughput(
+                bundle,
+                threads=(config.threads,) if config.threads else (1, 2),
+                warm_up=config.warm_up,
+                frames=config.repeats,
+                progress=progress,
+            )
+        write_throughput(folder, found, machine, shlex.join(map(str, command)))
+    click.echo(found.bundle_id)
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(throughput_table(found))
+    if all(rate.mode.batch == 1 for rate in found.rates):
+        click.echo("note: the bundle has no models for batches; export it with --batch N", err=True)
+    click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
+    click.echo(f"results {out / THROUGHPUT_FILE}\ntable   {out / 'throughput.md'}")
 
 
 def _bench_station(bundle: Path | None, dataset: Path | None, threads: int) -> None:

@@ -15,6 +15,7 @@ from nut_runtime.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from nut_export.export import Exported
+    from nut_runtime.batch_models import BatchModels
 
 __all__ = ["export"]
 
@@ -93,6 +94,12 @@ __all__ = ["export"]
     help="Tray data set for the locator's proof; the locator's own by default.",
 )
 @click.option(
+    "--batch",
+    type=int,
+    metavar="N",
+    help="Write models that take N frames of one size at once as well. As large as the models for one.",
+)
+@click.option(
     "--sign",
     "sign_with",
     metavar="KEY.pem",
@@ -128,6 +135,7 @@ def export(
     locator_folder: Path | None,
     locator_precision: str,
     trays_root: Path | None,
+    batch: int | None,
     sign_with: Path | None,
     checkpoint: Path | None,
     image_size: str | None,
@@ -145,6 +153,7 @@ def export(
     nut export run -o bundle --compat anomalib --compat model-api --layout ovms
     nut export run -o bundle --frame-size 1920x1080
     nut export run -o bundle --locator locator-run --locator-precision int8
+    nut export run -o bundle --batch 8
     nut export run -o bundle --sign plant.pem
     nut export --from-checkpoint model.ckpt --dataset nuts -o bundle
     """
@@ -171,6 +180,7 @@ def export(
         fast=FastConfig(components=components, candidates=candidates),
         frame_px=None if frame_size is None else parse_frame_size(frame_size),
         locator=LocatorConfig(precision=locator_precision, is_forced=force),
+        batch=batch,
     )
     locator = None if locator_folder is None else open_locator_run(locator_folder)
     key = None if sign_with is None else load_signing_key(sign_with, ask_passphrase)  # before the long work
@@ -222,3 +232,19 @@ def _print_export(exported: "Exported", wanted: str) -> None:
         reason = failure(parity, exported.tolerance)
         if reason is not None:
             click.echo(f"warning: {parity.engine} does not hold: {reason}; written by force", err=True)
+    if exported.bundle.manifest.batch is not None:
+        _print_batch(exported.bundle.manifest.batch)
+
+
+def _print_batch(batch: "BatchModels") -> None:
+    """Say how the proof of the models for several frames came out."""
+    from nut_export.batch import batch_failure
+
+    for engine, figures in batch.proof.items():
+        click.echo(
+            f"{engine}, {batch.size} frames at once against one: max |d score| {figures['max_d_score']:.1e}, "
+            f"{figures['flips']} verdicts otherwise, on {figures['pictures']} pictures"
+        )
+        reason = batch_failure(figures)
+        if reason is not None:
+            click.echo(f"warning: {engine} together is not as alone: {reason}; written by force", err=True)

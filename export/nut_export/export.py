@@ -14,6 +14,7 @@ from nut_dataset.cutouts import read_cutout_settings
 from nut_dataset.evenly import evenly
 from nut_dataset.layout import Dataset, fingerprint
 from nut_dataset.progress import Progress, no_progress
+from nut_export.batch import add_batch, check_batch_size
 from nut_export.cascade import FAST_FOLDER, ChosenCascade, choose_cascade
 from nut_export.compat import COMPAT, write_compat
 from nut_export.fast import PLANNED_PICTURES, FastConfig, FastModel, build_fast, pixels_of
@@ -64,6 +65,7 @@ class ExportConfig:
         frame_px: Height and width of the only frames that the model is to take; None takes any.
         fast: What of the fast model of `int8` and `cascade` is fixed instead of chosen.
         locator: How a locator is exported, where one is given.
+        batch: Frames that a second model of each engine is to take at once; None writes none.
     """
 
     name: str | None = None
@@ -76,6 +78,7 @@ class ExportConfig:
     frame_px: tuple[int, int] | None = None
     fast: FastConfig = field(default_factory=FastConfig)
     locator: LocatorConfig = field(default_factory=LocatorConfig)
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -98,6 +101,8 @@ class ExportConfig:
             raise InputError(f"unknown layout {self.layout!r}, expected one of {', '.join(LAYOUTS)}")
         if self.frame_px is not None:
             check_frame_size(self.frame_px)
+        if self.batch is not None:
+            check_batch_size(self.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +149,8 @@ def export_bundle(
 
     Raises:
         InputError: If the run or the data set is not usable.
-        ParityError: If the exported model does not decide as anomalib does, and the export is not forced.
+        ParityError: If the exported model does not decide as anomalib does, or together otherwise than alone, and the
+            export is not forced.
         OutputError: If `out` exists or cannot be written.
     """
     config = config or ExportConfig()
@@ -205,6 +211,16 @@ def export_bundle(
             check_parity(parities, config.tolerance)
         manifest = replace(
             draft,
+            batch=add_batch(
+                bundle,
+                parts,
+                fast,
+                engines,
+                predictions,
+                size=config.batch,
+                is_forced=config.is_forced,
+                progress=progress,
+            ),
             tolerances=selftest_tolerances(bundle, model, list(engines.values())),
             parity={name: parity.summary() for name, parity in parities.items()},
             calibration=calibrate_views(

@@ -70,41 +70,51 @@ class Bundle:
     manifest: Manifest
     verified_by: str | None = None
 
-    def model_path(self, engine: str, *, is_fast: bool = False) -> Path:
+    def model_path(self, engine: str, *, is_fast: bool = False, is_batch: bool = False) -> Path:
         """Return the model file for an engine.
 
         Args:
             engine: Name of the engine.
             is_fast: Take the fast model of a cascade instead of the exact one.
+            is_batch: Take the one for several frames at once.
 
         Raises:
             BundleError: If the bundle has none for it.
         """
-        return self.model_files(engine, is_fast=is_fast).path
+        return self.model_files(engine, is_fast=is_fast, is_batch=is_batch).path
 
-    def model_digest(self, engine: str, *, is_fast: bool = False) -> str:
+    def model_digest(self, engine: str, *, is_fast: bool = False, is_batch: bool = False) -> str:
         """Return a digest of an engine's model files, from their SHA-256 in the manifest; hex.
 
         Args:
             engine: Name of the engine.
             is_fast: Take the fast model of a cascade instead of the exact one.
+            is_batch: Take the one for several frames at once.
 
         Raises:
             BundleError: If the bundle has no model for it.
         """
-        return self.model_files(engine, is_fast=is_fast).digest
+        return self.model_files(engine, is_fast=is_fast, is_batch=is_batch).digest
 
-    def model_files(self, engine: str, *, is_fast: bool = False) -> ModelFiles:
+    def model_files(self, engine: str, *, is_fast: bool = False, is_batch: bool = False) -> ModelFiles:
         """Return the judge's model files for an engine.
 
         Args:
             engine: Name of the engine.
             is_fast: Take the fast model of a cascade instead of the exact one.
+            is_batch: Take the one for several frames at once.
 
         Raises:
             BundleError: If the bundle has none for it.
         """
-        cascade = self.manifest.cascade
+        cascade, batch = self.manifest.cascade, self.manifest.batch
+        if is_batch:
+            path = None if batch is None else batch.models.get(engine)
+            if path is None:
+                raise BundleError(
+                    f"{self.folder} has no model of {engine} for several frames at once; export it with --batch N"
+                )
+            return self._files(path)
         models = cascade.models if is_fast and cascade is not None else self.manifest.models
         path = models.get(engine)
         if path is None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.errors import BundleError
+from nut_runtime.manifest import Manifest
 from nut_runtime.signature import read_signature
 
 __all__ = ["info_rows", "signature_words"]
@@ -41,13 +42,13 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
     if calibration and not calibration.get("is_supported", True):
         held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
         rows.append(("", f"{held_out} held-out pictures can speak for no less than {smallest:.1f}%"))
+    if (batch := manifest.batch) is not None:
+        rows.append(("batch", f"{batch.size} frames at once as well, {', '.join(batch.models)}"))
     for engine, chosen in facts.get("fast", {}).items():
         rows.append((f"fast {engine}", _fast_words(chosen)))
     for engine, width in manifest.cascade.guard.items() if manifest.cascade is not None else ():
         rows.append((f"guard {engine}", f"the exact model decides within {width:.3g} of the threshold"))
-    if manifest.locator is not None:
-        found = manifest.locator
-        rows.append(("locator", f"{found.precision}, searches at {found.long_side_px} px, cuts out {found.cutout}"))
+    rows += _locator_rows(manifest)
     for engine, figures in manifest.parity.items():
         rows.append(
             (
@@ -64,6 +65,14 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
         rows.append(("", f"not used, since the manifest does not list them: {', '.join(unlisted)}"))
     rows.append(("signature", signature_words(bundle)))
     return rows
+
+
+def _locator_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return a line on the locator, if there is one."""
+    found = manifest.locator
+    if found is None:
+        return []
+    return [("locator", f"{found.precision}, searches at {found.long_side_px} px, cuts out {found.cutout}")]
 
 
 def signature_words(bundle: Bundle) -> str:

@@ -4,14 +4,17 @@ Of a bundle with a locator, `nut_runtime.locate.tray.TrayInspector` judges frame
 """
 
 import math
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nut_runtime.batching import deal_out, is_worth_filling
 from nut_runtime.bundle import Bundle, open_bundle
-from nut_runtime.engines import load_engine
+from nut_runtime.engines import BatchEngine, EngineResult, load_batch_engine, load_engine
 from nut_runtime.engines.cascade import CascadeEngine
 from nut_runtime.errors import EngineError, InputError, PictureError
 from nut_runtime.locate.locator import Locator
@@ -64,7 +67,9 @@ class Inspector:
         if locate:
             self.bundle.locator_entry()  # says that there is none, before anything takes time
         self.engine = load_engine(self.bundle, engine, threads=threads, streams=streams, cache=cache)
-        self.streams = streams
+        self._batch: BatchEngine | None = None
+        self._batch_lock = threading.Lock()
+        self._threads, self.streams, self._cache = threads, streams, cache
         self.locator: Locator | None = None
         if locate or (locate is None and self.bundle.manifest.locator is not None):
             self.locator = Locator(self.bundle, engine=self.engine.name, threads=threads, streams=streams, cache=cache)
@@ -73,7 +78,7 @@ class Inspector:
         """Judge a grey frame of this size, so that the first real one does not pay for set-up; return its ms.
 
         A cascade judges it with both of its models: the first part near the threshold is a real one too. With a locator
-        a frame of this size is searched, and one of a cut-out's is judged.
+        a frame of this size is searched, and cut-outs are judged, as many at once as the bundle can.
 
         Args:
             height: In pixels; None takes the bundle's frame height, or else the model's input height.
@@ -94,6 +99,8 @@ class Inspector:
         self.engine.infer(frame)
         if isinstance(self.engine, CascadeEngine):
             self.engine.exact.infer(frame)
+        if self.locator is not None and self.has_batch:  # the parts of the first tray come in batches
+            self.inspect_batch([frame] * (manifest.batch.size if manifest.batch is not None else 1))
         return (time.perf_counter() - started) * 1e3
 
     def inspect(self, frame: NDArray[np.uint8]) -> Verdict:
@@ -111,17 +118,60 @@ class Inspector:
                 not of a cut-out's.
             EngineError: If the engine fails, or gives a score that is no number.
         """
-        manifest = self.bundle.manifest
-        frame = check_frame(frame, frame_px=manifest.frame_px)
-        if self.locator is not None and frame.shape[:2] != self._cutout_px(self.locator):
-            side = self.locator.entry.cutout.size_px
-            raise PictureError(
-                f"a frame of {frame.shape[1]}x{frame.shape[0]} px is no cut-out of {side}x{side}; judge frames of "
-                "trays with TrayInspector, or do without the locator (locate=False)"
-            )
+        frame = self._checked(frame)
         started = time.perf_counter()
         result = self.engine.infer(frame)
-        inferred = time.perf_counter()
+        return self._decide(frame, result, (time.perf_counter() - started) * 1e3)
+
+    def inspect_batch(self, frames: Sequence[NDArray[np.uint8]]) -> list[Verdict]:
+        """Judge frames, as many at once as the bundle was exported for with `--batch`.
+
+        The verdicts are those of `inspect`, frame by frame. Frames of one size are judged together, in their order; a
+        last batch that is not full is filled up with its last frame, or judged one by one where less than half of it
+        is there. What `milliseconds` calls `infer` is the time of the whole batch. The first call loads the model for
+        batches, a second one in memory.
+
+        Args:
+            frames: As in `inspect`, of one size or of several.
+
+        Raises:
+            BundleError: If the bundle was exported without `--batch`, or not for this engine.
+            PictureError: If a frame is not to be judged; then none is.
+            EngineError: If the engine fails, or gives a score that is no number.
+        """
+        engine = self._batch_engine()
+        batch = self.bundle.manifest.batch
+        size = 1 if batch is None else batch.size
+        checked = [self._checked(frame) for frame in frames]
+        verdicts: dict[int, Verdict] = {}
+        for places in deal_out([frame.shape for frame in checked], size):
+            together = [checked[place] for place in places]
+            if not is_worth_filling(len(places), size):
+                verdicts |= {place: self.inspect(frame) for place, frame in zip(places, together, strict=True)}
+                continue
+            started = time.perf_counter()
+            spare = [together[-1]] * (size - len(places))
+            results = engine.infer_batch(np.stack([*together, *spare]))[: len(places)]
+            if isinstance(self.engine, CascadeEngine):
+                results = [self.engine.settle(*pair) for pair in zip(results, together, strict=True)]
+            took_ms = (time.perf_counter() - started) * 1e3
+            for place, frame, result in zip(places, together, results, strict=True):
+                verdicts[place] = self._decide(frame, result, took_ms)
+        return [verdicts[place] for place in range(len(checked))]
+
+    def _batch_engine(self) -> BatchEngine:
+        """Return the model for batches, loaded at the first call."""
+        with self._batch_lock:
+            if self._batch is None:
+                self._batch = load_batch_engine(
+                    self.bundle, self.engine.name, threads=self._threads, streams=self.streams, cache=self._cache
+                )
+            return self._batch
+
+    def _decide(self, frame: NDArray[np.uint8], result: EngineResult, infer_ms: float) -> Verdict:
+        """Return the verdict at the manifest's operating point."""
+        manifest = self.bundle.manifest
+        started = time.perf_counter()
         if not math.isfinite(result.raw_score):  # compared with a threshold, NaN would pass as good
             raise EngineError(f"{self.engine.name} gave the score {result.raw_score}; run nut-runtime doctor")
         score = normalise(np.float32(result.raw_score), manifest.point.image)
@@ -132,7 +182,6 @@ class Inspector:
             pred_mask = is_defective(anomaly_map)
         size = (frame.shape[0], frame.shape[1])
         boxes = defect_boxes(anomaly_map, pred_mask, size) if rejected else ()
-        decided = time.perf_counter()
         return Verdict(
             label=Label.DEFECT if rejected else Label.GOOD,
             pred_score=float(score),
@@ -141,9 +190,30 @@ class Inspector:
             pred_mask=pred_mask,
             boxes=boxes,
             bundle_id=manifest.bundle_id,
-            milliseconds={"infer": (inferred - started) * 1e3, "decide": (decided - inferred) * 1e3},
+            milliseconds={"infer": infer_ms, "decide": (time.perf_counter() - started) * 1e3},
             is_rejudged=result.is_rejudged,
         )
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether `inspect_batch` has a model to judge several frames at once with."""
+        batch = self.bundle.manifest.batch
+        return batch is not None and self.engine.name in batch.models
+
+    def _checked(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a frame that can be judged.
+
+        Raises:
+            PictureError: If it cannot.
+        """
+        frame = check_frame(frame, frame_px=self.bundle.manifest.frame_px)
+        if self.locator is not None and frame.shape[:2] != self._cutout_px(self.locator):
+            side = self.locator.entry.cutout.size_px
+            raise PictureError(
+                f"a frame of {frame.shape[1]}x{frame.shape[0]} px is no cut-out of {side}x{side}; judge frames of "
+                "trays with TrayInspector, or do without the locator (locate=False)"
+            )
+        return frame
 
     @staticmethod
     def _cutout_px(locator: Locator) -> tuple[int, int]:

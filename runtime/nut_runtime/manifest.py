@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from nut_runtime.batch_models import BatchModels
 from nut_runtime.errors import BundleError, InputError
 from nut_runtime.locate.entry import LocatorEntry
 from nut_runtime.locate.settings import CutoutSettings
@@ -100,6 +101,7 @@ class Manifest:
         frame_px: Height and width of the only frames the model files take; None where they take any.
         calibration: What the views of good parts were like; None in bundles from before it was stored.
         locator: What finds the parts of a tray, each of which is then judged; None where a frame shows one part.
+        batch: Models that judge several frames at once; None where none were asked for.
     """
 
     bundle_id: str
@@ -120,6 +122,7 @@ class Manifest:
     frame_px: tuple[int, int] | None = None
     calibration: ViewCalibration | None = None
     locator: LocatorEntry | None = None
+    batch: BatchModels | None = None
 
     @property
     def schema(self) -> int:
@@ -160,6 +163,7 @@ class Manifest:
             **({} if self.frame_px is None else {"frame_px": list(self.frame_px)}),
             **({} if self.calibration is None else {"calibration": self.calibration.to_json()}),
             **({} if self.locator is None else {"locator": self.locator.to_json()}),
+            **({} if self.batch is None else {"batch": self.batch.to_json()}),
         }
 
     @classmethod
@@ -226,6 +230,7 @@ class Manifest:
             frame_px=_frame_px(data.get("frame_px")),
             calibration=None if data.get("calibration") is None else ViewCalibration.from_json(data["calibration"]),
             locator=None if data.get("locator") is None else LocatorEntry.from_json(data["locator"]),
+            batch=None if data.get("batch") is None else BatchModels.from_json(data["batch"]),
         )
 
 
@@ -260,6 +265,7 @@ def _check_paths(manifest: Manifest) -> None:
         if _SHA256.fullmatch(entry.sha256) is None:
             raise BundleError(f"{MANIFEST} has no valid SHA-256 for {path}; export the bundle again")
     named = [*manifest.models.values(), *(manifest.cascade.models.values() if manifest.cascade else ())]
+    named += manifest.batch.models.values() if manifest.batch else ()
     # An IR keeps its weights, the memory bank among them, in a second file.
     named += [f"{path.removesuffix('.xml')}.bin" for path in named if path.endswith(".xml")]
     for frame in manifest.golden:

@@ -33,7 +33,10 @@ class CascadeEngine:
 
     def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
         """Judge one frame; `is_rejudged` says whether the exact model decided."""
-        result = self.fast.infer(frame)
+        return self.settle(self.fast.infer(frame), frame)
+
+    def settle(self, result: EngineResult, frame: NDArray[np.uint8]) -> EngineResult:
+        """Return what the fast model said of a frame, or what the exact one says where that is too near to tell."""
         # A score that is no finite number tells nothing of how far it is from the threshold.
         if math.isfinite(result.raw_score) and abs(result.raw_score - self._threshold) > self._guard:
             return result

@@ -42,13 +42,13 @@ class OnnxRuntimeModel:
         self._threads = cores if cores is None else max(cores // streams, 1)
         self._session = self._load(str(self._path))
 
-    def outputs(self, frame: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        """Return what the model gives for a frame, uint8 `[H, W, 3]`, by name.
+    def outputs(self, frames: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        """Return what the model gives for frames, uint8 `[N, H, W, 3]`, by name.
 
         Raises:
             EngineError: If it fails.
         """
-        return self._run(self._session, names, frame)
+        return self._run(self._session, names, frames)
 
     def _load(self, model: str | bytes) -> Any:
         options = self._onnxruntime.SessionOptions()
@@ -61,32 +61,46 @@ class OnnxRuntimeModel:
             raise EngineError(f"onnxruntime cannot load {self._path}: {_first_line(error)}") from error
 
     @staticmethod
-    def _run(session: Any, names: tuple[str, ...], frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    def _run(session: Any, names: tuple[str, ...], frames: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         try:
-            outputs = session.run(list(names), {INPUT: np.ascontiguousarray(frame)[None]})
+            outputs = session.run(list(names), {INPUT: np.ascontiguousarray(frames)})
         except Exception as error:  # ONNX Runtime raises classes of a private module
-            shape = list(frame.shape)
+            shape = list(frames.shape[1:])
             raise EngineError(f"onnxruntime failed on a frame of shape {shape}: {_first_line(error)}") from error
         return dict(zip(names, outputs, strict=True))
 
 
 class OnnxRuntimeEngine(OnnxRuntimeModel):
-    """A bundle's judge, of a cascade its fast model where that is asked for."""
+    """A bundle's judge; where asked for, a cascade's fast model or that for several frames."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, streams: int = 1, is_fast: bool = False) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        streams: int = 1,
+        is_fast: bool = False,
+        is_batch: bool = False,
+    ) -> None:
         check_precision(bundle.manifest.precision)
-        super().__init__(bundle.model_files(self.name, is_fast=is_fast), threads=threads, streams=streams)
+        files = bundle.model_files(self.name, is_fast=is_fast, is_batch=is_batch)
+        super().__init__(files, threads=threads, streams=streams)
         self._stages: Any = None
 
     def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
         """Judge one frame."""
-        return to_result(self.outputs(frame, tuple(OUTPUTS)))
+        return self.infer_batch(frame[None])[0]
+
+    def infer_batch(self, frames: NDArray[np.uint8]) -> list[EngineResult]:
+        """Judge as many frames as the model takes."""
+        outputs = self.outputs(frames, tuple(OUTPUTS))
+        return [to_result(outputs, place) for place in range(len(frames))]
 
     def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Return the tensors inside the graph."""
         if self._stages is None:
             self._stages = self._load(with_outputs(self._path.read_bytes(), STAGES))
-        return self._run(self._stages, STAGES, frame)
+        return self._run(self._stages, STAGES, frame[None])
 
 
 def with_outputs(model: bytes, names: tuple[str, ...]) -> bytes:

@@ -79,21 +79,21 @@ class OpenVinoModel:
         """What the compiled model says: `f32`, in OpenVINO's spelling."""
         return str(self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
-    def outputs(self, frame: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        """Return what the model gives for a frame, uint8 `[H, W, 3]`, by name.
+    def outputs(self, frames: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        """Return what the model gives for frames, uint8 `[N, H, W, 3]`, by name.
 
         Raises:
             EngineError: If it fails.
         """
         with self._sizes_lock:
-            if frame.shape not in self._sizes:
+            if frames.shape[1:] not in self._sizes:
                 if len(self._sizes) >= _SIZES_KEPT:
                     self._restart()
-                self._sizes.add(frame.shape)
+                self._sizes.add(frames.shape[1:])
         request = self._free.get()
         try:
-            outputs = self._run(request, frame)
-            return {name: np.array(outputs[name]) for name in names}  # the request's own memory is used again
+            found = self._run(request, frames)
+            return {name: np.array(found[name]) for name in names}  # the request's own memory is used again
         finally:
             self._free.put(request)
 
@@ -130,17 +130,17 @@ class OpenVinoModel:
             raise EngineError(f"openvino cannot load {self._path}: {_last_line(error)}") from error
 
     @staticmethod
-    def _run(request: Any, frame: NDArray[np.uint8]) -> Any:
+    def _run(request: Any, frames: NDArray[np.uint8]) -> Any:
         try:
-            return request.infer({INPUT: np.ascontiguousarray(frame)[None]}, share_inputs=True, share_outputs=True)
+            return request.infer({INPUT: np.ascontiguousarray(frames)}, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             raise EngineError(
-                f"openvino failed on a frame of shape {list(frame.shape)}: {_last_line(error)}"
+                f"openvino failed on a frame of shape {list(frames.shape[1:])}: {_last_line(error)}"
             ) from error
 
 
 class OpenVinoEngine(OpenVinoModel):
-    """A bundle's judge, of a cascade its fast model where that is asked for."""
+    """A bundle's judge; where asked for, a cascade's fast model or that for several frames."""
 
     def __init__(
         self,
@@ -149,22 +149,28 @@ class OpenVinoEngine(OpenVinoModel):
         threads: int | None = None,
         streams: int = 1,
         is_fast: bool = False,
+        is_batch: bool = False,
         cache: Path | None = None,
     ) -> None:
         check_precision(bundle.manifest.precision)
-        files = bundle.model_files(self.name, is_fast=is_fast)
+        files = bundle.model_files(self.name, is_fast=is_fast, is_batch=is_batch)
         super().__init__(files, threads=threads, streams=streams, cache=cache)
         self._stages: Any = None
 
     def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
         """Judge one frame."""
-        return to_result(self.outputs(frame, tuple(OUTPUTS)))
+        return self.infer_batch(frame[None])[0]
+
+    def infer_batch(self, frames: NDArray[np.uint8]) -> list[EngineResult]:
+        """Judge as many frames as the model takes."""
+        outputs = self.outputs(frames, tuple(OUTPUTS))
+        return [to_result(outputs, place) for place in range(len(frames))]
 
     def stages(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Return the tensors inside the graph."""
         if self._stages is None:
             self._stages = self._compile(STAGES).create_infer_request()
-        outputs = self._run(self._stages, frame)
+        outputs = self._run(self._stages, frame[None])
         return {name: np.array(outputs[name]) for name in STAGES}
 
 

@@ -25,7 +25,7 @@ class _Model(Protocol):
     name: str
     version: str
 
-    def outputs(self, frame: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]: ...
+    def outputs(self, frames: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]: ...
 
 
 def _openvino(files: ModelFiles, threads: int | None, streams: int, cache: Path | None) -> _Model:
@@ -103,7 +103,7 @@ class Locator:
         Raises:
             EngineError: If the engine fails, or gives a map that is none.
         """
-        found = self._model.outputs(frame, (DISTANCE_MAP,))[DISTANCE_MAP]
+        found = self._model.outputs(frame[None], (DISTANCE_MAP,))[DISTANCE_MAP]
         if found.ndim != 4 or found.shape[:2] != (1, 1) or not np.isfinite(found).all():  # noqa: PLR2004 - [1, 1, h, w]
             raise EngineError(
                 f"the locator gave a map of the shape {list(found.shape)} that cannot be used; run nut-runtime doctor"

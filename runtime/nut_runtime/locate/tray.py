@@ -124,10 +124,15 @@ class TrayInspector:
             return _without(instances)
         located = time.perf_counter()
 
-        def judge(one: Instance) -> Verdict:
-            return self._inspector.inspect(cut_out(frame, one, entry.cutout, area_px=area_px))
+        def judge(parts: Sequence[Instance]) -> Sequence[Verdict]:
+            cuts = [cut_out(frame, one, entry.cutout, area_px=area_px) for one in parts]
+            if self._inspector.has_batch:
+                return self._inspector.inspect_batch(cuts)
+            return [self._inspector.inspect(cut) for cut in cuts]
 
-        verdicts = _all_judged(judge, complete, threads=self._inspector.streams)
+        batch = self._inspector.bundle.manifest.batch
+        together = batch.size if batch is not None and self._inspector.has_batch else 1
+        verdicts = _all_judged(judge, complete, together=together, threads=self._inspector.streams)
         judged = time.perf_counter()
         nuts = tuple(self._nut(one, verdicts.get(one.number), area_px, frame_px) for one in instances)
         verdict = self._verdict(nuts, frame_px, area_px)
@@ -176,11 +181,21 @@ def _without(instances: Sequence[Instance]) -> Tray:
 
 
 def _all_judged(
-    judge: Callable[[Instance], Verdict], instances: Sequence[Instance], *, threads: int
+    judge: Callable[[Sequence[Instance]], Sequence[Verdict]],
+    instances: Sequence[Instance],
+    *,
+    together: int,
+    threads: int,
 ) -> dict[int, Verdict]:
     """Return the verdict on each part by its number, by this thread and some that end with it.
 
     They are daemons, so that an engine that hangs does not keep the process from ending, as a pool's threads would.
+
+    Args:
+        judge: Judges some parts.
+        instances: All parts.
+        together: How many it is given at a time.
+        threads: How many threads work.
 
     Raises:
         Exception: The first that `judge` raised; what is not begun yet is left.
@@ -188,20 +203,21 @@ def _all_judged(
     verdicts: dict[int, Verdict] = {}
     failures: list[BaseException] = []
     lock = Lock()
-    waiting = iter(instances)
+    groups = [instances[place : place + together] for place in range(0, len(instances), together)]
+    waiting = iter(groups)
 
     def take() -> None:
         while not failures:
             with lock:
-                one = next(waiting, None)
-            if one is None:
+                group = next(waiting, None)
+            if group is None:
                 return
             try:
-                verdicts[one.number] = judge(one)
+                verdicts.update(zip((one.number for one in group), judge(group), strict=True))
             except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
                 failures.append(error)
 
-    helpers = [Thread(target=take, name="judge a part", daemon=True) for _ in range(min(threads, len(instances)) - 1)]
+    helpers = [Thread(target=take, name="judge parts", daemon=True) for _ in range(min(threads, len(groups)) - 1)]
     for helper in helpers:
         helper.start()
     take()
