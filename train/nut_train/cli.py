@@ -67,8 +67,15 @@ _DEFAULTS = TrainConfig()
 @click.option(
     "--device", type=click.Choice(DEVICES), default=_DEFAULTS.device, show_default=True, help="Where to compute."
 )
+@click.option(
+    "--logger",
+    type=click.Choice(["auto", "none", "tensorboard", "mlflow"]),  # nut_train.tracking.LOGGERS, whose import is slow
+    default="auto",
+    show_default=True,
+    help="Experiment tracker to log the run to; auto is TensorBoard where it is installed.",
+)
 @click.option("--force", is_flag=True, help="Replace RUN if it exists.")
-def train(dataset: Path, out: Path, layers: str, image_size: str, force: bool, **options: Any) -> None:
+def train(dataset: Path, out: Path, layers: str, image_size: str, logger: str, force: bool, **options: Any) -> None:
     """Train PatchCore on the good pictures of DATASET, calibrate and evaluate it.
 
     \b
@@ -86,11 +93,15 @@ def train(dataset: Path, out: Path, layers: str, image_size: str, force: bool, *
         image_width_px=width,
         **options,
     )
+    from nut_train.tracking import choose_logger, log_run
     from nut_train.train import train as train_run
 
+    chosen = choose_logger(logger)
     with progress_bars() as progress:
         run = train_run(dataset, out, config, overwrite=force, progress=progress)
     print_training(run.record)
+    if place := log_run(run, chosen):
+        click.echo(f"logged  {place}")
     click.echo(f"run     {out}\nreport  {out / 'report.html'}\nnext    nut export {out} -o bundle")
 
 
