@@ -73,9 +73,23 @@ _DEFAULTS = TrainConfig()
 @click.option(
     "--device", type=click.Choice(DEVICES), default=_DEFAULTS.device, show_default=True, help="Where to compute."
 )
+@click.option(
+    "--logger",
+    type=click.Choice(["auto", "none", "tensorboard", "mlflow"]),  # nut_train.tracking.LOGGERS, whose import is slow
+    default="auto",
+    show_default=True,
+    help="Experiment tracker to log the run to; auto is TensorBoard where it is installed.",
+)
 @click.option("--force", is_flag=True, help="Replace RUN if it exists.")
 def train(
-    dataset: Path, out: Path, layers: str, image_size: str, coreset_ratio: float | None, force: bool, **options: Any
+    dataset: Path,
+    out: Path,
+    layers: str,
+    image_size: str,
+    coreset_ratio: float | None,
+    logger: str,
+    force: bool,
+    **options: Any,
 ) -> None:
     """Train PatchCore on the good pictures of DATASET, calibrate and evaluate it.
 
@@ -101,9 +115,11 @@ def train(
         coreset_ratio=_DEFAULTS.coreset_ratio if coreset_ratio is None else coreset_ratio,
         **options,
     )
+    from nut_train.tracking import choose_logger, log_run
     from nut_train.train import train as train_run
     from nut_train.work_folder import WORK, unfinished
 
+    chosen = choose_logger(logger)
     try:
         with progress_bars() as progress:
             run = train_run(dataset, out, config, overwrite=force, progress=progress)
@@ -112,6 +128,8 @@ def train(
             click.echo(f"features are kept in {unfinished(out)}; the same command goes on from there", err=True)
         raise
     print_training(run.record)
+    if place := log_run(run, chosen):
+        click.echo(f"logged  {place}")
     click.echo(f"run     {out}\nreport  {out / 'report.html'}\nnext    nut export {out} -o bundle")
 
 
