@@ -18,7 +18,7 @@ from nut_runtime.locate.instance import Instance
 from nut_runtime.locate.usable import parts_sharpness, view_fault
 from nut_runtime.pictures import check_frame
 from nut_runtime.regions import Box
-from nut_runtime.review import label_with_review
+from nut_runtime.review import effective_review, label_with_review
 from nut_runtime.verdict import Label, Reason, Verdict
 
 __all__ = ["COUNTS", "Nut", "Tray", "TrayInspector"]
@@ -82,7 +82,8 @@ class TrayInspector:
 
     Args:
         inspector: Of a bundle with a locator.
-        review_from: Normalised score from which a part that is not defective is for review.
+        review_from: Normalised score from which a part that is not defective is for review; None takes the bundle's,
+            `nut_runtime.review.NEVER` none.
 
     Raises:
         BundleError: If the bundle has no locator, or the inspector does without it.
@@ -96,7 +97,8 @@ class TrayInspector:
     def __init__(self, inspector: Inspector, *, review_from: float | None = None) -> None:
         if inspector.locator is None:
             raise BundleError(f"{inspector.bundle.folder} has no locator, or it is not to be used")
-        self._inspector, self._locator, self._review_from = inspector, inspector.locator, review_from
+        self._inspector, self._locator = inspector, inspector.locator
+        self._review_from = effective_review(review_from, inspector.bundle.manifest.point.review_score)
 
     def inspect(self, frame: NDArray[np.uint8]) -> Tray:
         """Find and judge the parts in a frame.

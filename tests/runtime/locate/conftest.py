@@ -49,7 +49,8 @@ def _frame(places: Sequence[Place], size: tuple[int, int] = (480, 640), side: fl
     rng = np.random.default_rng(3)
     frame = rng.normal(215, 3, (*size, 3))
     labels = _labels(places, size, side)
-    frame[labels > 0] = rng.normal(70, 12, (int((labels > 0).sum()), 3))
+    steel = rng.normal(70, 12, (*size, 3))  # of the whole frame, so that a part looks alike whatever lies beside it
+    frame[labels > 0] = steel[labels > 0]
     return np.clip(frame, 0, 255).astype(np.uint8)
 
 

@@ -345,6 +345,7 @@ class Slow:
 
     def __init__(self, inspector: Inspector, seconds: float) -> None:
         self.inspector, self.seconds = inspector, seconds
+        self.bundle = inspector.bundle
 
     def warm_up(self, height: int, width: int) -> None:
         pass
