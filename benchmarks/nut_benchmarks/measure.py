@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.engines.base import EngineResult
-from nut_runtime.engines.import_openvino import import_openvino
+from nut_runtime.engines.import_onnxruntime import import_onnxruntime
+from nut_runtime.engines.import_openvino import import_openvino, new_core
 from nut_runtime.pictures import read_picture
 
 __all__ = ["PYTORCH", "Job", "Timing", "load_judge", "peak_bytes", "run_job", "timed_ms"]
@@ -138,8 +139,7 @@ def load_judge(engine: str, model: Path, threads: int, cache: Path | None = None
 def _load_anomalib_graph(engine: str, model: Path, threads: int) -> tuple[Judge, str, str]:
     """Load the ONNX file that anomalib exported, in float32, with the float picture it takes made from the frame."""
     if engine == "onnxruntime":
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
@@ -156,7 +156,7 @@ def _load_anomalib_graph(engine: str, model: Path, threads: int) -> tuple[Judge,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        request = openvino.Core().compile_model(str(model), "CPU", config).create_infer_request()
+        request = new_core().compile_model(str(model), "CPU", config).create_infer_request()
         version, precision = str(openvino.__version__), "f32"
 
         def run(picture: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:

@@ -157,7 +157,7 @@ def _run(inspector: Inspector, pictures: Sequence[NDArray[np.uint8]], parts: int
         CsvJournal(folder / "verdicts.csv"),
         SqliteJournal(folder / "verdicts.sqlite"),
     ]
-    listeners: list[Listener] = [PictureSink(saved), LiveState(station="bench", cameras=["memory"], review_from=None)]
+    listeners: list[Listener] = [PictureSink(saved), LiveState(station="bench", cameras=["memory"])]
     pipeline = Pipeline(
         [_InMemory(pictures, parts)],
         Judge(lambda: inspector),

@@ -1,11 +1,14 @@
-"""`nut bundle`: keys, signatures, and what changed between two bundles."""
+"""`nut bundle`: keys, signatures, thresholds, locators, and what changed between two bundles."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from nut_export.locator.cli import add_locator_command
 from nut_runtime.cli_errors import NutGroup, say
+from nut_runtime.cli_options import read_review_from
 
 __all__ = ["bundle"]
 
@@ -15,7 +18,10 @@ EXIT_TROUBLE = 2
 
 @click.group(cls=NutGroup)
 def bundle() -> None:
-    """Sign bundles, and say what changed between two."""
+    """Sign bundles, move their thresholds, add locators, and say what changed between two."""
+
+
+bundle.add_command(add_locator_command)
 
 
 @bundle.command()
@@ -72,6 +78,72 @@ def sign(folder: Path, key_file: Path, force: bool) -> None:
     key = load_signing_key(key_file, ask_passphrase)
     signed = sign_bundle(folder, key, overwrite=force)
     say(f"signed  {signed.manifest.bundle_id}\nby      {key.fingerprint}\nfile    {folder / SIGNATURE}")
+
+
+@bundle.command("set-threshold")
+@click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option(
+    "--false-reject-rate", type=float, metavar="R", help="Reject this share of good parts, by the bundle's own scores."
+)
+@click.option("--raw", type=float, metavar="VALUE", help="Reject above this raw score.")
+@click.option("--pred", type=float, metavar="SCORE", help="Reject above what has this score, 0 to 1, now.")
+@click.option(
+    "--review-from",
+    callback=read_review_from,
+    metavar="SCORE|off",
+    help="Parts that are not defective but have this score at the new threshold, below 0.5, are for review.",
+)
+@click.option("--review-rate", type=float, metavar="R", help="Have this share of good parts for review or rejected.")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the bundle's history.")
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    metavar="NEW",
+    type=click.Path(path_type=Path),
+    help="Write a changed copy there; the bundle itself is changed by default.",
+)
+@click.option(
+    "--sign",
+    "key_file",
+    metavar="KEY.pem",
+    type=click.Path(path_type=Path),
+    help="Sign the result; a signed bundle needs it.",
+)
+@click.option("--force", is_flag=True, help="Replace an older bundle at NEW.")
+def set_threshold(folder: Path, out: Path | None, key_file: Path | None, force: bool, **request: Any) -> None:
+    """Move the thresholds of a finished BUNDLE; the model files stay as they are.
+
+    What decides is the manifest, and its history says who moved what. The bundle gets another id, so that records tell
+    the verdicts of before from those of after.
+
+    \b
+    nut bundle set-threshold bundle --false-reject-rate 0.005 --reason "false alarms in week 14"
+    nut bundle set-threshold bundle --pred 0.55 --review-from 0.45
+    nut bundle set-threshold bundle --raw 31.5 -o bundle-new --sign plant.pem
+    """
+    from nut_export.passphrase import ask_passphrase
+    from nut_export.set_threshold import PointRequest
+    from nut_export.set_threshold import set_threshold as move
+    from nut_export.signing import load_signing_key
+    from nut_train.promise_words import warnings_of
+
+    asked = PointRequest(**request)
+    key = None if key_file is None else load_signing_key(key_file, ask_passphrase)
+    moved = move(folder, asked, out=out, signing_key=key, overwrite=force)
+    before, after = moved.move.before, moved.move.after
+    say(f"bundle  {moved.move.bundle_id} -> {moved.bundle.manifest.bundle_id}")
+    say(f"reject  above raw score {before.image.threshold:.6g} -> {after.image.threshold:.6g}")
+    say(f"pixel   above raw distance {before.pixel.threshold:.6g} -> {after.pixel.threshold:.6g}")
+    texts = ("none" if one is None else f"from raw score {one:.6g}" for one in (before.review_from, after.review_from))
+    say(f"review  {' -> '.join(texts)}")
+    for line in (moved.calibration or {}).get("guarantee", ()):
+        say(f"holds   {line}")
+    if key is not None:
+        say(f"signed  by {key.fingerprint}")
+    say(f"files   {out or folder}")
+    for line in (*moved.notes, *(warnings_of(moved.calibration) if moved.calibration else ())):
+        click.echo(f"warning: {line}", err=True)
 
 
 @bundle.command()

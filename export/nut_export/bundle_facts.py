@@ -7,13 +7,15 @@ what a later version adds to the manifest is compared all the same, under its ow
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.errors import BundleError
+from nut_runtime.good_scores import GoodScores
 from nut_runtime.manifest import Manifest
+from nut_runtime.point_history import PointMove
 from nut_runtime.signature import read_signature
 
 __all__ = ["SECTIONS", "Fact", "Value", "bundle_facts"]
@@ -44,12 +46,14 @@ _SECTION_OF = {  # the longest key that begins a fact's key decides
     "created": "bundle",
     "operating_point": "threshold",
     "model_point": "threshold",
+    "history": "threshold",
     "precision": "model",
     "input_px": "model",
     "models": "model",
     "provenance.backbone": "model",
     "provenance.fast": "model",
     "cascade": "model",
+    "batch": "model",
     "provenance.neighbours": "model",
     "provenance.patches": "model",
     "provenance.input": "model",
@@ -85,12 +89,19 @@ _LABELS = {
     "provenance.dataset_fingerprint": "data trained on",
     "provenance.proof_fingerprint": "data of the proof",
     "provenance.calibration.false_reject_rate": "false-reject rate aimed at",
-    "provenance.calibration.held_out": "held-out pictures",
+    "provenance.calibration.held_out": "calibration pictures",
     "provenance.calibration.smallest_rate": "smallest rate they can speak for",
     "provenance.calibration.is_supported": "rate is supported by them",
     "calibration.brightness": "brightness of good pictures",
     "calibration.sharpness": "sharpness of good pictures",
     "calibration.raw_score": "scores of good pictures",
+    "calibration.good": "scores that put the threshold",
+    "history": "thresholds moved",
+    "operating_point.review_from": "review from (raw)",
+    "provenance.calibration.rule": "rule of the threshold",
+    "provenance.calibration.method": "calibration pictures are of",
+    "provenance.calibration.folds": "models that scored them",
+    "provenance.calibration.review_rate": "review rate aimed at",
     "golden.frames": "golden frames",
     "signature": "signed by",
 }
@@ -137,7 +148,11 @@ def bundle_facts(bundle: Bundle) -> dict[str, Fact]:
     for figures in data["parity"].values():
         figures.pop("engine", None)
     if manifest.calibration is not None:
-        data["calibration"] = {name: _sample(sample) for name, sample in data["calibration"].items()}
+        data["calibration"] = {name: _sample(sample) for name, sample in data["calibration"].items() if name != "good"}
+        if manifest.calibration.good is not None:
+            data["calibration"]["good"] = _scores(manifest.calibration.good)
+    if manifest.history:
+        data["history"] = _history(manifest.history)
     leaves = dict(_leaves(data, ""))
     leaves["signature"] = _signer(bundle)
     return {key: _fact(key, value) for key, value in leaves.items() if not _begins(key, _LEFT_OUT)}
@@ -183,6 +198,20 @@ def _sample(sample: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]
     spread = f"{values[0]:.6g} to {values[-1]:.6g}, " if values else ""
     return f"{spread}{sample['count']} pictures, digest {digest}"
+
+
+def _scores(good: GoodScores) -> str:
+    """Return the scores that a threshold can be put by in a line."""
+    digest = hashlib.sha256(json.dumps(good.to_json()).encode()).hexdigest()[:12]
+    return f"{len(good.raw_score)} pictures, {good.method}, digest {digest}"
+
+
+def _history(moves: Sequence[PointMove]) -> str:
+    """Return in a line how often the thresholds were moved, and when and why last."""
+    last = moves[-1]
+    why = f", {last.reason}" if last.reason else ""
+    often = "once" if len(moves) == 1 else f"{len(moves)} times, last"
+    return f"{often} {last.when} from raw {last.before.image.threshold:.6g}{why}"
 
 
 def _golden(manifest: Manifest) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nut_runtime.contract import INPUT
-from nut_runtime.engines.import_openvino import import_openvino
+from nut_runtime.engines.import_openvino import import_openvino, new_core
 from nut_runtime.selftest import RAW_SCORE
 
 __all__ = ["COMPAT", "COMPAT_FOLDER", "write_compat"]
@@ -40,7 +40,7 @@ def write_compat(model: Path, names: Iterable[str]) -> dict[str, Path]:
     openvino = import_openvino()
     written = {}
     for name in dict.fromkeys(names):
-        variant = openvino.Core().read_model(str(model))
+        variant = new_core().read_model(str(model))
         COMPAT[name](variant)
         variant.validate_nodes_and_infer_types()
         path = model.parent / COMPAT_FOLDER / name / model.name

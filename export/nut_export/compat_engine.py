@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nut_export.compat import COMPAT_FOLDER
 from nut_runtime.contract import OUTPUTS, STAGES
 from nut_runtime.engines.base import EngineResult, to_result
-from nut_runtime.engines.import_openvino import import_openvino
+from nut_runtime.engines.import_openvino import import_openvino, new_core
 from nut_runtime.selftest import RAW_SCORE
 
 __all__ = ["CompatEngine"]
@@ -49,7 +49,7 @@ class CompatEngine:
         self.version = str(openvino.__version__)
         self.precision = "f32"
         self._feed = _FEEDS[variant]
-        core = openvino.Core()
+        core = new_core()
         model = core.read_model(str(path))
         model.add_outputs([RAW_SCORE, *STAGES])
         self._model = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": self.precision})

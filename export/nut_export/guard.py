@@ -2,6 +2,10 @@
 
 Both models judge held-out good pictures and perturbed copies of them - lighter, darker, noisy, blurred, moved, soiled -
 so that scores below, at and above the threshold are among them. The band is twice the largest difference.
+
+That says how far the two differ at the scores that were seen, so the band may go with a threshold that is moved among
+these. Beyond them nothing was measured; there `guard_at` widens it in proportion, and whoever moves the threshold is
+told.
 """
 
 import math
@@ -20,8 +24,9 @@ from nut_dataset.progress import Progress, no_progress
 from nut_runtime.engines.base import Engine
 from nut_runtime.errors import ParityError
 from nut_runtime.pictures import read_picture
+from nut_runtime.scoring import OperatingPoint
 
-__all__ = ["AS_IT_IS", "PERTURBATIONS", "SAFETY_FACTOR", "Guard", "guard_band", "perturbed"]
+__all__ = ["AS_IT_IS", "PERTURBATIONS", "SAFETY_FACTOR", "Band", "Guard", "guard_at", "guard_band", "perturbed"]
 
 SAFETY_FACTOR = 2.0
 """Times the largest difference seen: a frame outside the band would have to differ by twice as much as any of them."""
@@ -83,6 +88,7 @@ class Guard:
         within: Share of the pictures, as they are, whose score lies in the band: these are judged twice.
         fast_ms: Median time of the fast model.
         exact_ms: Median time of the exact one.
+        scores: Lowest and highest raw score of the exact model among all that was judged: the band was measured there.
     """
 
     width: float
@@ -91,6 +97,7 @@ class Guard:
     within: float
     fast_ms: float
     exact_ms: float
+    scores: tuple[float, float] = (0.0, 0.0)
 
     @property
     def expected_ms(self) -> float:
@@ -99,7 +106,11 @@ class Guard:
 
     def to_json(self) -> dict[str, Any]:
         """Return what a manifest keeps."""
-        return asdict(self) | {"expected_ms": self.expected_ms, "safety_factor": SAFETY_FACTOR}
+        return asdict(self) | {
+            "scores": list(self.scores),
+            "expected_ms": self.expected_ms,
+            "safety_factor": SAFETY_FACTOR,
+        }
 
 
 def perturbed(paths: Sequence[Path]) -> list[Frame]:
@@ -124,7 +135,7 @@ def guard_band(
     """
     chosen = evenly(pictures, _MOST_PICTURES)
     worst = dict.fromkeys(PERTURBATIONS, 0.0)
-    scores, times = [], []
+    scores, exact_scores, times = [], [], []
     for done, path in enumerate(chosen, start=1):
         frame = read_picture(path)
         for name, perturb in PERTURBATIONS.items():
@@ -132,7 +143,8 @@ def guard_band(
             started = time.perf_counter()
             score = fast.infer(seen).raw_score
             between = time.perf_counter()
-            difference = abs(score - exact.infer(seen).raw_score)
+            exact_scores.append(exact.infer(seen).raw_score)
+            difference = abs(score - exact_scores[-1])
             times.append((between - started, time.perf_counter() - between))
             if not math.isfinite(difference):  # compared with the others, NaN would be passed over
                 raise ParityError(
@@ -151,4 +163,40 @@ def guard_band(
         within=float(np.mean(np.abs(np.array(scores) - threshold) <= width)),
         fast_ms=float(fast_s * 1e3),
         exact_ms=float(exact_s * 1e3),
+        scores=(min(exact_scores), max(exact_scores)),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A guard band at a threshold that was moved.
+
+    Attributes:
+        width: Half the width of the band, in raw score.
+        stretch: How much wider it is than measured; 1 where the threshold lies among the scores that were seen.
+        lowest: Lowest raw score that was seen.
+        highest: Highest.
+    """
+
+    width: float
+    stretch: float
+    lowest: float
+    highest: float
+
+
+def guard_at(found: Mapping[str, Any], point: OperatingPoint, *, measured_at: float) -> Band:
+    """Return the guard band at another operating point.
+
+    It depends on nothing but the measurement and the point, so that moving a threshold there and back changes nothing.
+
+    Args:
+        found: A `Guard` as a manifest keeps it.
+        point: The thresholds to guard, the review's among them.
+        measured_at: The threshold at the export, which stands for the scores that were seen where `found`, of a bundle
+            from before they were kept, does not say.
+    """
+    lowest, highest = found.get("scores", (measured_at, measured_at))
+    thresholds = [point.image.threshold, *([] if point.review_from is None else [point.review_from])]
+    # A threshold at or below 0 rejects every part, whatever the models say.
+    stretch = max(1.0, *(max(one / highest, lowest / one) for one in thresholds if one > 0 and highest > 0))
+    return Band(width=float(found["width"]) * stretch, stretch=stretch, lowest=lowest, highest=highest)

@@ -26,8 +26,8 @@ def calibrate_views(
     Test pictures take no part, so that they can tell how well changes are noticed.
 
     Args:
-        run: Knows which pictures it held out. Where it does not, as another tool's checkpoint, scores are not measured:
-            those of pictures in the bank are too low.
+        run: Knows which pictures it held out. Where it held none out, those of pictures in the bank would be too low:
+            the run's own scores by models without them take their place, or, of another tool's checkpoint, none.
         dataset: The pictures.
         engine: Judges as the device will.
         frame_px: Height and width that pictures are brought to, as the frames of the camera have it; None for none.
@@ -37,6 +37,7 @@ def calibrate_views(
         PictureError: If a picture cannot be read.
         EngineError: If the engine fails.
     """
+    good = run.good_scores
     held_out = set(run.record.get("split", {}).get("held_out", ()))
     paths = evenly(dataset.train_good, MAX_VALUES)
     unseen = evenly([path for path in dataset.train_good if path.name in held_out], MAX_VALUES)
@@ -45,7 +46,9 @@ def calibrate_views(
     return ViewCalibration(
         brightness=Sample.of(brightness for brightness, _ in figures),
         sharpness=Sample.of(sharpness for _, sharpness in figures),
-        raw_score=Sample.of(scores),
+        # With every picture in the bank, fresh parts score as those that a model without them judged.
+        raw_score=Sample.of(scores if scores or good is None else good.raw_score),
+        good=good,
     )
 
 

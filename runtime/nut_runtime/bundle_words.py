@@ -5,6 +5,7 @@ from typing import Any
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.errors import BundleError
+from nut_runtime.manifest import Manifest
 from nut_runtime.signature import read_signature
 
 __all__ = ["info_rows", "signature_words"]
@@ -19,9 +20,6 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
     frames = "any uint8 BGR frame"
     if manifest.frame_px is not None:
         frames = f"uint8 BGR frames of {manifest.frame_px[1]}x{manifest.frame_px[0]} only"
-    rate = "false-reject rate not stated"
-    if calibration:
-        rate = f"aimed at {100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
     trained = f"{facts.get('trained')} on data {str(facts.get('dataset_fingerprint'))[:12]}"
     if checkpoint := facts.get("checkpoint"):
         trained = f"by anomalib alone, {checkpoint['file']} {checkpoint['sha256'][:12]}, on data not stated"
@@ -36,15 +34,23 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
         ("memory bank", f"{bank.get('rows')} x {bank.get('width')}"),
         ("input", f"{frames}, judged at {manifest.input_width_px}x{manifest.input_height_px}"),
         ("precision", manifest.precision),
-        ("threshold", f"raw {manifest.point.image.threshold:.6g}, {rate}"),
+        ("threshold", f"raw {manifest.point.image.threshold:.6g}, {_rate_words(calibration)}"),
     ]
+    if manifest.point.review_from is not None:
+        rows.append(("review", f"from raw {manifest.point.review_from:.6g}, score {manifest.point.review_score:.3f}"))
+    if manifest.history:
+        last = manifest.history[-1]
+        why = f" ({last.reason})" if last.reason else ""
+        rows.append(("", f"moved {last.when} from raw {last.before.image.threshold:.6g}, {last.bundle_id}{why}"))
     if calibration and not calibration.get("is_supported", True):
         held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
-        rows.append(("", f"{held_out} held-out pictures can speak for no less than {smallest:.1f}%"))
+        kind = "cross-fitted" if calibration.get("method") == "crossfit" else "held-out"
+        rows.append(("", f"{held_out} {kind} pictures can speak for no less than {smallest:.1f}%"))
     for engine, chosen in facts.get("fast", {}).items():
         rows.append((f"fast {engine}", _fast_words(chosen)))
     for engine, width in manifest.cascade.guard.items() if manifest.cascade is not None else ():
         rows.append((f"guard {engine}", f"the exact model decides within {width:.3g} of the threshold"))
+    rows += _locator_rows(manifest)
     for engine, figures in manifest.parity.items():
         rows.append(
             (
@@ -63,6 +69,14 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
     return rows
 
 
+def _locator_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return a line on the locator, if there is one."""
+    found = manifest.locator
+    if found is None:
+        return []
+    return [("locator", f"{found.precision}, searches at {found.long_side_px} px, cuts out {found.cutout}")]
+
+
 def signature_words(bundle: Bundle) -> str:
     """Say who signed a bundle, and whether that was verified."""
     if bundle.verified_by is not None:
@@ -72,6 +86,15 @@ def signature_words(bundle: Bundle) -> str:
     except BundleError as error:
         return f"unusable, not verified ({error})"
     return "none" if signature is None else f"by {signature.key}, not verified (no --verify-key)"
+
+
+def _rate_words(calibration: Mapping[str, Any]) -> str:
+    """Say what share of good parts the threshold rejects."""
+    if not calibration:
+        return "false-reject rate not stated"
+    rate = f"{100 * calibration['false_reject_rate']:.2f}% of good parts rejected"
+    by = {"f1": "put where F1 is best", "value": "put by hand"}.get(calibration.get("rule", ""))
+    return f"aimed at {rate}" if by is None else f"{by}, about {rate}"
 
 
 def _fast_words(chosen: Mapping[str, Any]) -> str:

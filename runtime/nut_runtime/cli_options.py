@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ import click
 
 from nut_runtime.engines import ENGINES
 from nut_runtime.errors import InputError
+from nut_runtime.review import NEVER
 
-__all__ = ["engine_options", "key_option", "model_option"]
+__all__ = ["engine_options", "key_option", "model_option", "read_review_from"]
 
 DEFAULT_BUNDLE = "bundle"
 BUNDLE_VARIABLE = "NUT_MODEL"
@@ -63,3 +65,22 @@ def engine_options(command: Command) -> Command:
         type=click.Choice(tuple(ENGINES)),
         help="Inference engine; whichever is installed by default.",
     )(command)
+
+
+def read_review_from(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Read a score for review, 0 to 0.5, or `off`; None where nothing was given.
+
+    Raises:
+        click.BadParameter: If it is neither.
+    """
+    if value is None:
+        return None
+    if value == "off":
+        return NEVER
+    try:
+        score = float(value)
+    except ValueError:
+        score = math.nan
+    if not 0 <= score <= 0.5:  # noqa: PLR2004 - the threshold
+        raise click.BadParameter(f"{value!r} is neither a score from 0 to 0.5 nor off", ctx, parameter)
+    return score

@@ -6,7 +6,7 @@ normalised score is above 0.5.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -42,17 +42,62 @@ class Scale:
         if self.maximum <= self.minimum:
             raise InputError(f"the range's maximum {self.maximum} must be above its minimum {self.minimum}")
 
+    def moved_to(self, threshold: float) -> Self:
+        """Return the scale with another threshold.
+
+        A range from 0 to twice the threshold, as this toolchain puts it, stays so (docs/decisions/0004); another, as a
+        checkpoint of anomalib's own brings it, is kept.
+
+        Raises:
+            InputError: If the threshold is not finite, or not above 0 where the range hangs on it.
+
+        Example:
+            >>> Scale(threshold=4, minimum=0, maximum=8).moved_to(5)
+            Scale(threshold=5, minimum=0.0, maximum=10)
+        """
+        if self.minimum == 0 and math.isclose(self.maximum, 2 * self.threshold, rel_tol=1e-9):
+            return type(self)(threshold=threshold, minimum=0.0, maximum=2 * threshold)
+        return replace(self, threshold=threshold)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
-    """What decides: one scale for the part's score, one for each pixel of the anomaly map."""
+    """What decides: one scale for the part's score, one for each pixel of the anomaly map.
+
+    Attributes:
+        image: Of the part's score.
+        pixel: Of each pixel of the map.
+        review_from: Raw score, below the image threshold, from which a part that is not defective is for review; None
+            never is.
+    """
 
     image: Scale
     pixel: Scale
+    review_from: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is room for a review.
+
+        Raises:
+            InputError: If parts would be for review only from the image threshold on, where they are defective.
+        """
+        if self.review_from is not None and not -math.inf < self.review_from < self.image.threshold:
+            raise InputError(
+                f"review from raw score {self.review_from:g}, expected a number below the threshold "
+                f"{self.image.threshold:g}"
+            )
+
+    @property
+    def review_score(self) -> float | None:
+        """Normalised score from which a part that is not defective is for review, 0 to 0.5; None never is."""
+        return None if self.review_from is None else float(normalise(np.float32(self.review_from), self.image))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain types."""
-        return asdict(self)
+        """Return plain types; without a review there is no word of it, as in every file from before there was one."""
+        plain = asdict(self)
+        if self.review_from is None:
+            del plain["review_from"]
+        return plain
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
@@ -66,9 +111,10 @@ class OperatingPoint:
                 **{
                     part: Scale(**{name: float(data[part][name]) for name in ("threshold", "minimum", "maximum")})
                     for part in ("image", "pixel")
-                }
+                },
+                review_from=None if data.get("review_from") is None else float(data["review_from"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"the operating point is incomplete: {error}") from error
 
 

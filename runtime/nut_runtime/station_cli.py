@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nut_runtime.cli_errors import NutGroup, say
+from nut_runtime.review import NEVER
 from nut_runtime.station_file.config import CameraConfig, Combine, StationConfig, TriggerKind, WhenBusy
 from nut_runtime.station_file.values import without_secrets
 
@@ -132,7 +133,10 @@ def _part(station: StationConfig) -> str:
         Combine.ALL: "all views are",
         Combine.AT_LEAST: f"at least {station.at_least} of {len(station.cameras)} views are",
     }[station.combine]
-    review = f", for review from a score of {station.review_from:g}" if station.review_from is not None else ""
+    review = ""
+    if station.review_from is not None:
+        none = station.review_from == NEVER
+        review = ", none is for review" if none else f", for review from a score of {station.review_from:g}"
     return f"defective where {views}{review}"
 
 

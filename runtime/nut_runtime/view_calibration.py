@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.cameras.quality import measure
+from nut_runtime.good_scores import GoodScores
 
 __all__ = ["MAX_VALUES", "Sample", "ViewCalibration", "view_figures"]
 
@@ -93,12 +94,15 @@ class ViewCalibration:
     Attributes:
         brightness: Mean grey level, 0 to 255, of good pictures.
         sharpness: Sharpness at that brightness (`view_figures`).
-        raw_score: Score of good pictures that are not in the memory bank, by the bundle's own model.
+        raw_score: Score of good pictures that are not in the memory bank, by the bundle's own model; where all were put
+            into the bank, those by models without them.
+        good: What the threshold was calibrated with; None in bundles from before it was stored, and where it was not.
     """
 
     brightness: Sample
     sharpness: Sample
     raw_score: Sample
+    good: GoodScores | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
@@ -106,6 +110,7 @@ class ViewCalibration:
             "brightness": self.brightness.to_json(),
             "sharpness": self.sharpness.to_json(),
             "raw_score": self.raw_score.to_json(),
+            **({} if self.good is None else {"good": self.good.to_json()}),
         }
 
     @classmethod
@@ -114,10 +119,11 @@ class ViewCalibration:
 
         Raises:
             KeyError: If something is missing.
-            ValueError: As `Sample.from_json`.
+            ValueError: As `Sample.from_json` and `GoodScores.from_json`.
         """
         return cls(
             brightness=Sample.from_json(data["brightness"]),
             sharpness=Sample.from_json(data["sharpness"]),
             raw_score=Sample.from_json(data["raw_score"]),
+            good=None if data.get("good") is None else GoodScores.from_json(data["good"]),
         )

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -200,6 +201,48 @@ def test_a_name_of_any_length_is_encoded(bundle, length):
 
     added = onnx.ModelProto.FromString(with_outputs(b"", ("x" * length,)))
     assert [output.name for output in added.graph.output] == ["x" * length]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signal stacks are replaced on Linux only")
+@pytest.mark.parametrize("engines", [("openvino", "openvino"), ("openvino", "onnxruntime")])
+def test_a_signal_is_handled_after_a_model_was_exchanged_for_another_and_another(bundle_folder, engines):
+    # In the thread that handles signals: OpenVINO put a stack for them that went with the first model.
+    program = (
+        "import os, signal, sys; from nut_runtime import Inspector\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        "first = Inspector(sys.argv[1], engine=sys.argv[2])\n"
+        "second = Inspector(sys.argv[1], engine=sys.argv[2])\n"
+        "del first\n"
+        "third = Inspector(sys.argv[1], engine=sys.argv[3])\n"
+        "del second\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(bundle_folder), *engines],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
+def test_onnxruntime_leaves_no_telemetry_behind(bundle_folder, tmp_path):
+    program = "import sys; from nut_runtime import Inspector; Inspector(sys.argv[1], engine='onnxruntime').warm_up()"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    own = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", program, str(bundle_folder)], check=True, timeout=60, env=own | home)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_onnxruntime_would_leave_its_telemetry_otherwise(tmp_path):
+    program = "import onnxruntime, os; onnxruntime.SessionOptions(); os._exit(0)"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
+    # Its own list of signs of a build machine keeps it quiet, so none of this machine's variables is handed on.
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env={"PATH": os.defpath} | home)
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    if sys.platform == "linux":
+        assert "deviceid" in left, "ONNX Runtime dropped its telemetry: engines/import_onnxruntime.py can go"
 
 
 def test_openvino_is_loaded_without_its_telemetry(bundle_folder):

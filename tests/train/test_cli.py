@@ -41,6 +41,7 @@ def _refused(result: Result, says: str) -> None:
     [
         pytest.param("train", "nut train nuts -o run --backbone resnet18", id="train"),
         pytest.param("evaluate", "nut evaluate run other-nuts -o evaluation", id="evaluate"),
+        pytest.param("explain", "nut explain run part.png -o why.png", id="explain"),
     ],
 )
 def test_help_shows_examples_on_lines_of_their_own(command, example):
@@ -185,7 +186,8 @@ def test_a_training_prints_what_it_made_and_what_to_do_next(data):
     warnings = result.stderr.splitlines()
     assert len(warnings) == 2  # and nothing of what anomalib, Lightning and torch have to say
     assert warnings[0] == (
-        "warning: 5 held-out pictures can speak for no less than 16.7%; add good pictures to promise less"
+        "warning: 5 held-out pictures can speak for no less than 16.7%; 1% needs 99 of them: add good pictures, or use "
+        "every good picture with --calibration crossfit"
     )
     assert warnings[1].startswith("warning: no test pictures")
 

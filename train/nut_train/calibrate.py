@@ -1,7 +1,8 @@
-"""The threshold from good parts that are not in the memory bank.
+"""The threshold from good parts that are not in the memory bank that judges them.
 
-Scores of pictures in the bank are biased low, so a share of `train/good` is held out. Defects never take part:
-they only measure, and a data set without any calibrates all the same.
+Scores of pictures in the bank are biased low, so a share of `train/good` is held out, or each picture is judged by a
+model without it (`nut_train.crossfit`). Defects take no part unless that is asked for: they only measure, and a data
+set without any calibrates all the same.
 """
 
 from collections.abc import Sequence
@@ -15,11 +16,15 @@ from numpy.typing import NDArray
 from nut_runtime.errors import InputError
 from nut_runtime.scoring import OperatingPoint, Scale
 from nut_train.digests import digest
+from nut_train.promise import Promise, promise
+from nut_train.promise_words import promise_words
+from nut_train.thresholds import Rule, place_of, quantile_threshold, threshold_at
 
-__all__ = ["Calibration", "Split", "calibrate", "split_good", "threshold_at"]
+__all__ = ["LEAST_IN_BANK", "Calibration", "Split", "calibrate", "different_pictures", "split_good", "threshold_at"]
 
 _LEAST_HELD_OUT = 5
-_LEAST_IN_BANK = 5
+LEAST_IN_BANK = 5
+"""Pictures that a memory bank is made of, at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +33,16 @@ class Split:
 
     Attributes:
         bank: Pictures whose patches make the memory bank.
-        held_out: Pictures that calibrate the threshold.
+        held_out: Pictures that calibrate the threshold; none where they are cross-fitted.
         repeated: Pictures left out because another one has the same bytes.
+        folds: Where they are cross-fitted, the pictures of the bank in so many parts; each part is judged by a model of
+            the others.
     """
 
     bank: tuple[Path, ...]
     held_out: tuple[Path, ...]
     repeated: tuple[Path, ...]
+    folds: tuple[tuple[Path, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +50,27 @@ class Calibration:
     """An operating point and what it rests on.
 
     Attributes:
-        false_reject_rate: The rate that was asked for.
-        held_out: Number of good pictures that calibrated it.
+        false_reject_rate: The rate that was asked for; of a threshold that was put by F1 or by hand, the one that the
+            pictures can speak for.
+        held_out: Number of good pictures that calibrated it, held out or cross-fitted.
         smallest_rate: The smallest rate that so many pictures can speak for, 1 / (held_out + 1).
         point: The thresholds and ranges.
+        rule: How the image threshold was found.
+        method: `holdout` or `crossfit`.
+        folds: Models that scored the pictures; 1 for `holdout`.
+        review_rate: Share of good parts that may be for review or rejected; None asks for no review.
+        promise: What is known of its false rejects.
     """
 
     false_reject_rate: float
     held_out: int
     smallest_rate: float
     point: OperatingPoint
+    promise: Promise
+    rule: Rule = Rule.CONFORMAL
+    method: str = "holdout"
+    folds: int = 1
+    review_rate: float | None = None
 
     @property
     def is_supported(self) -> bool:
@@ -60,7 +79,22 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types for `run.json`."""
-        return asdict(self) | {"is_supported": self.is_supported}
+        plain = asdict(self) | {"point": self.point.to_json(), "rule": str(self.rule)}
+        plain |= {"is_supported": self.is_supported}
+        return plain | {"guarantee": promise_words(plain)}
+
+
+def different_pictures(paths: Sequence[Path]) -> tuple[list[Path], tuple[Path, ...]]:
+    """Return the pictures of different bytes, in order, and those that repeat another one's.
+
+    Raises:
+        InputError: If one cannot be read.
+    """
+    first: dict[str, Path] = {}
+    for path in sorted(paths):
+        first.setdefault(digest(path), path)
+    different = sorted(first.values())
+    return different, tuple(sorted(set(paths) - set(different)))
 
 
 def split_good(paths: Sequence[Path], *, holdout: float, seed: int) -> Split:
@@ -76,61 +110,32 @@ def split_good(paths: Sequence[Path], *, holdout: float, seed: int) -> Split:
     Raises:
         InputError: If fewer than ten different pictures are there, or one cannot be read.
     """
-    first: dict[str, Path] = {}
-    for path in sorted(paths):
-        first.setdefault(digest(path), path)
-    different = sorted(first.values())
+    different, repeated = different_pictures(paths)
     count = max(_LEAST_HELD_OUT, round(holdout * len(different)))
-    if len(different) - count < _LEAST_IN_BANK:
+    if len(different) - count < LEAST_IN_BANK:
         raise InputError(
             f"{len(different)} different good pictures with {count} held out leave too few for the bank; at least "
-            f"{_LEAST_HELD_OUT + _LEAST_IN_BANK} are needed, and a smaller --holdout if it was set high"
+            f"{_LEAST_HELD_OUT + LEAST_IN_BANK} are needed, and a smaller --holdout if it was set high"
         )
     chosen = np.random.default_rng(seed).permutation(len(different))[:count]
     held_out = {different[place] for place in chosen}
     return Split(
         bank=tuple(path for path in different if path not in held_out),
         held_out=tuple(path for path in different if path in held_out),
-        repeated=tuple(sorted(set(paths) - set(different))),
+        repeated=repeated,
     )
 
 
-def threshold_at(scores: NDArray[np.float64], false_reject_rate: float) -> float:
-    """Return a threshold that rejects at most the stated share of good parts like these.
-
-    It lies above the k-th smallest of the n scores, k = ceil((n + 1) (1 - rate)): a fresh good part, drawn like these,
-    then exceeds it with a probability of at most the rate (split conformal prediction, Lei et al. 2018,
-    "Distribution-free predictive inference for regression", section 2.2). Where k would be n + 1, n pictures cannot
-    speak for the rate, and it lies above all of them.
-
-    The threshold is put half-way between two neighbouring scores, never on one: on a score, float32 rounding
-    in another engine would decide that part. Above the largest score it is put 1% of that score higher.
-
-    Args:
-        scores: Raw scores of good parts, shape (N,), N >= 1, finite.
-        false_reject_rate: In (0, 1).
-
-    Raises:
-        InputError: If there are no scores or one is not finite.
-
-    Example:
-        >>> threshold_at(np.array([1.0, 2.0, 3.0, 4.0]), 0.4)
-        3.5
-    """
-    if scores.size == 0 or not np.isfinite(scores).all():
-        raise InputError("calibration needs at least one score, and all of them finite")
-    ordered = np.sort(scores)
-    # 1e-9: (n + 1) (1 - rate) is a whole number for the very n that just suffice, and must not be rounded up past it
-    place = int(np.ceil((ordered.size + 1) * (1 - false_reject_rate) - 1e-9))
-    below = ordered[min(place, ordered.size) - 1]
-    above = ordered[ordered > below]
-    if above.size == 0:
-        return float(below * 1.01) if below > 0 else 1e-6
-    return float((below + above[0]) / 2)
-
-
 def calibrate(
-    raw_scores: NDArray[np.float64], map_peaks: NDArray[np.float64], *, false_reject_rate: float
+    raw_scores: NDArray[np.float64],
+    map_peaks: NDArray[np.float64],
+    *,
+    false_reject_rate: float,
+    rule: Rule = Rule.CONFORMAL,
+    value: float | None = None,
+    review_rate: float | None = None,
+    method: str = "holdout",
+    folds: int = 1,
 ) -> Calibration:
     """Return the operating point at a stated false-reject rate.
 
@@ -139,22 +144,62 @@ def calibrate(
     luck of the smallest and largest good score (docs/decisions/0004).
 
     Args:
-        raw_scores: Raw image scores of held-out good parts, shape (N,).
+        raw_scores: Raw image scores of good parts, each by a model without it, shape (N,).
         map_peaks: The largest value of each one's raw anomaly map, shape (N,): a pixel threshold at the same
             quantile marks pixels on at most that share of good parts.
         false_reject_rate: In (0, 0.5].
+        rule: How the image threshold is found. The pixel threshold follows the rate under every rule.
+        value: The image threshold itself where the rule is `f1` or `value`.
+        review_rate: Good parts that may be for review or rejected, above the rate; None asks for no review. Where there
+            is no score between the two thresholds, there is none either.
+        method: `holdout` or `crossfit`; only recorded, and decides about what is promised.
+        folds: Models that gave the scores; 1 for `holdout`.
 
     Raises:
-        InputError: If there are no scores.
+        InputError: If there are no scores, one is not finite, or all are 0: the pictures are then copies of those in
+            the bank, and every other part would be rejected.
     """
-    image = threshold_at(raw_scores, false_reject_rate)
-    pixel = threshold_at(map_peaks, false_reject_rate)
+    count = int(raw_scores.size)
+    conformal = threshold_at(raw_scores, false_reject_rate)
+    if raw_scores.max() <= 0:
+        raise InputError(
+            f"all {count} calibration pictures score 0, so they show what others show; give pictures of different parts"
+        )
+    put = quantile_threshold if rule is Rule.QUANTILE else threshold_at
+    image, pixel = conformal, put(map_peaks, false_reject_rate)
+    if rule is Rule.QUANTILE:
+        image = quantile_threshold(raw_scores, false_reject_rate)
+    is_by_good = rule in {Rule.CONFORMAL, Rule.QUANTILE}
+    if is_by_good:
+        above = count - min(place_of(count, false_reject_rate, rule), count)
+    else:
+        image = _checked(value, rule)
+        above = int((raw_scores > image).sum())
+        false_reject_rate = (above + 1) / (count + 1)
+    review = None if review_rate is None else put(raw_scores, review_rate)
     return Calibration(
         false_reject_rate=false_reject_rate,
-        held_out=int(raw_scores.size),
-        smallest_rate=1 / (raw_scores.size + 1),
+        held_out=count,
+        smallest_rate=1 / (count + 1),
+        rule=rule,
+        method=method,
+        folds=folds,
+        review_rate=review_rate,
+        promise=promise(pictures=count, above=above, folds=folds, is_by_good=is_by_good),
         point=OperatingPoint(
             image=Scale(threshold=image, minimum=0.0, maximum=2 * image),
             pixel=Scale(threshold=pixel, minimum=0.0, maximum=2 * pixel),
+            review_from=None if review is None or review >= image else review,
         ),
     )
+
+
+def _checked(value: float | None, rule: Rule) -> float:
+    """Return a threshold that did not come from the good scores.
+
+    Raises:
+        InputError: If there is none, or it is not a number above 0.
+    """
+    if value is None or not np.isfinite(value) or value <= 0:
+        raise InputError(f"the threshold rule {rule} needs a raw score above 0, got {value}; give --threshold-value")
+    return float(value)

@@ -7,7 +7,9 @@ import click
 
 from nut_dataset.progress import progress_bars
 from nut_runtime.cli_errors import NutCommand
-from nut_train.config import DEFAULT_BACKBONE, DEVICES, TrainConfig, parse_image_size
+from nut_runtime.errors import InputError
+from nut_train.calibrate_cli import print_calibration, threshold_options
+from nut_train.config import CALIBRATIONS, DEFAULT_BACKBONE, DEVICES, TrainConfig, parse_image_size
 
 __all__ = ["evaluate", "train"]
 
@@ -28,10 +30,10 @@ _DEFAULTS = TrainConfig()
 @click.option(
     "--coreset-ratio",
     type=float,
-    default=_DEFAULTS.coreset_ratio,
-    show_default=True,
-    help="Share of patches kept in the bank.",
+    help=f"Share of patches kept in the bank.  [default: {_DEFAULTS.coreset_ratio}]",
 )
+@click.option("--bank-size", type=int, metavar="ROWS", help="Patches kept in the bank at most, instead of a share.")
+@click.option("--bank-mb", type=float, metavar="MB", help="Size of the bank at most (10^6 bytes), instead of a share.")
 @click.option(
     "--neighbours",
     type=int,
@@ -39,12 +41,13 @@ _DEFAULTS = TrainConfig()
     show_default=True,
     help="Bank vectors that weigh the image score.",
 )
+@threshold_options
 @click.option(
-    "--false-reject-rate",
-    type=float,
-    default=_DEFAULTS.false_reject_rate,
+    "--calibration",
+    type=click.Choice(CALIBRATIONS),
+    default=_DEFAULTS.calibration,
     show_default=True,
-    help="Share of good parts that may be rejected.",
+    help="Hold pictures out, or judge each by a model without it and put all into the bank.",
 )
 @click.option(
     "--holdout",
@@ -52,6 +55,9 @@ _DEFAULTS = TrainConfig()
     default=_DEFAULTS.holdout,
     show_default=True,
     help="Share of train/good kept for calibration.",
+)
+@click.option(
+    "--folds", type=int, default=_DEFAULTS.folds, show_default=True, help="Models that --calibration crossfit trains."
 )
 @click.option(
     "--batch-size",
@@ -75,30 +81,52 @@ _DEFAULTS = TrainConfig()
     help="Experiment tracker to log the run to; auto is TensorBoard where it is installed.",
 )
 @click.option("--force", is_flag=True, help="Replace RUN if it exists.")
-def train(dataset: Path, out: Path, layers: str, image_size: str, logger: str, force: bool, **options: Any) -> None:
+def train(
+    dataset: Path,
+    out: Path,
+    layers: str,
+    image_size: str,
+    coreset_ratio: float | None,
+    logger: str,
+    force: bool,
+    **options: Any,
+) -> None:
     """Train PatchCore on the good pictures of DATASET, calibrate and evaluate it.
+
+    A training that was stopped goes on from the features in RUN.unfinished when the same command is given again.
 
     \b
     nut train nuts -o run
     nut train nuts -o run --backbone resnet18 --backbone-weights resnet18.safetensors
     nut train nuts -o run --image-size 192x320 --coreset-ratio 0.1 --false-reject-rate 0.005
+    nut train nuts -o run --bank-mb 20
+    nut train nuts -o run --calibration crossfit --folds 5 --review-rate 0.05
     """
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
     height, width = parse_image_size(image_size)
+    if coreset_ratio is not None and (options["bank_size"] is not None or options["bank_mb"] is not None):
+        raise InputError("a coreset ratio and a size of the bank were given; give one of them")
     config = TrainConfig(
         layers=tuple(layer.strip() for layer in layers.split(",") if layer.strip()),
         image_height_px=height,
         image_width_px=width,
+        coreset_ratio=_DEFAULTS.coreset_ratio if coreset_ratio is None else coreset_ratio,
         **options,
     )
     from nut_train.tracking import choose_logger, log_run
     from nut_train.train import train as train_run
+    from nut_train.work_folder import WORK, unfinished
 
     chosen = choose_logger(logger)
-    with progress_bars() as progress:
-        run = train_run(dataset, out, config, overwrite=force, progress=progress)
+    try:
+        with progress_bars() as progress:
+            run = train_run(dataset, out, config, overwrite=force, progress=progress)
+    except KeyboardInterrupt:
+        if (unfinished(out) / WORK).exists():
+            click.echo(f"features are kept in {unfinished(out)}; the same command goes on from there", err=True)
+        raise
     print_training(run.record)
     if place := log_run(run, chosen):
         click.echo(f"logged  {place}")
@@ -170,19 +198,13 @@ def evaluate(
 
 def print_training(record: dict[str, Any]) -> None:
     """Print what a run record says of training, calibration and evaluation."""
-    bank, calibration = record["bank"], record["calibration"]
-    click.echo(f"bank    {bank['rows']} x {bank['width']} from {len(record['split']['bank'])} pictures")
-    threshold = calibration["point"]["image"]["threshold"]
+    bank = record["bank"]
+    resumed = record.get("resumed_pictures", 0)
     click.echo(
-        f"reject  above raw score {threshold:.4g}: {100 * calibration['false_reject_rate']:.2f}% of good parts "
-        f"aimed at, from {calibration['held_out']} held-out pictures"
+        f"bank    {bank['rows']} x {bank['width']} from {len(record['split']['bank'])} pictures"
+        + (f", {resumed} of which an interrupted training had done" if resumed else "")
     )
-    if not calibration["is_supported"]:
-        click.echo(
-            f"warning: {calibration['held_out']} held-out pictures can speak for no less than "
-            f"{100 * calibration['smallest_rate']:.1f}%; add good pictures to promise less",
-            err=True,
-        )
+    print_calibration(record)
     print_evaluation(record)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nut_runtime.errors import InputError
+from nut_runtime.good_scores import GoodScores
 from nut_runtime.scoring import OperatingPoint
 from nut_train.backbone import Backbone
 from nut_train.config import TrainConfig
@@ -73,6 +74,32 @@ class Run:
     def point(self) -> OperatingPoint:
         """The calibrated thresholds and ranges."""
         return OperatingPoint.from_json(self.record["calibration"]["point"])
+
+    @property
+    def good_scores(self) -> GoodScores | None:
+        """The scores that calibrated the run; None where they were not kept, as of another tool's checkpoint.
+
+        Raises:
+            InputError: If one is missing or not a finite number.
+        """
+        named = self.record.get("held_out_scores")
+        if not named:
+            return None
+        calibration = self.record["calibration"]
+        try:
+            return GoodScores.from_json(
+                {
+                    "method": calibration.get("method", "holdout"),
+                    "folds": calibration.get("folds", 1),
+                    "raw_score": [one["raw_score"] for one in named],
+                    "map_peak": [one["map_peak"] for one in named],
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise InputError(
+                f"{self.folder / RECORD} has no usable calibration scores ({reason}); train again"
+            ) from error
 
     def load(self) -> "Patchcore":
         """Return the trained model with its operating point.

@@ -1,7 +1,8 @@
 """A whole training run: check, split, fit, calibrate, evaluate, and the run folder at the end."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,21 +15,23 @@ from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import read_picture
 from nut_train.backbone import Backbone, describe_backbone
+from nut_train.bank_origin import write_origin
 from nut_train.calibrate import Calibration, Split, calibrate, split_good
 from nut_train.config import TrainConfig
+from nut_train.crossfit import GoodScore, cross_fit, score_good, split_folds
 from nut_train.data_findings import data_findings
 from nut_train.digests import digest
 from nut_train.evaluate import Evaluation, evaluate
-from nut_train.fit import fit, save_checkpoint
+from nut_train.fit import Fitted, fit, save_checkpoint
 from nut_train.patchcore import build_model, set_operating_point
-from nut_train.predict import Prediction, predict
 from nut_train.report import write_report
 from nut_train.run import CHECKPOINT, RECORD, RUN_SCHEMA, Run, open_run, package_versions
 from nut_train.statistics.pixel_counts import PIXELS
+from nut_train.thresholds import Rule, best_f1_threshold
 from nut_train.weights import Weights, find_weights
+from nut_train.work_folder import unfinished, work_folder
 
 if TYPE_CHECKING:
-    from anomalib.engine import Engine
     from anomalib.models import Patchcore
 
 __all__ = ["EVALUATION", "Prepared", "evaluate_run", "fit_model", "prepare", "train", "write_run"]
@@ -63,7 +66,9 @@ def train(
 ) -> Run:
     """Train PatchCore on a data set and write the run folder.
 
-    The folder appears only when everything is done; until then nothing of it is seen.
+    The folder appears only when everything is done; until then nothing of it is seen. What was extracted by then of a
+    training that is interrupted stays beside it (`unfinished`), and the next one with the same pictures and settings of
+    the features goes on from there.
 
     Args:
         root: The data set.
@@ -82,13 +87,14 @@ def train(
     started = time.monotonic()
     with new_folder(out, marker=RECORD, overwrite=overwrite, inputs=[root]) as folder:
         prepared = prepare(open_dataset(root), config, progress=progress)
-        model, engine = fit_model(prepared, config, progress=progress)
-        fitted = time.monotonic()
-        record, evaluation = write_run(folder, model, engine, prepared, config, progress=progress)
-        record["findings"] = data_findings(root, progress=progress)
-        record["seconds"] = {"fit": round(fitted - started, 1), "total": round(time.monotonic() - started, 1)}
-        write_json(folder / RECORD, record)
-        write_report(folder, record, evaluation)
+        with work_folder(unfinished(out)) as work:
+            model, fitted = fit_model(prepared, config, progress=progress, work=work)
+            fit_seconds = time.monotonic() - started
+            record, evaluation = write_run(folder, model, fitted, prepared, config, progress=progress)
+            record["findings"] = data_findings(root, progress=progress)
+            record["seconds"] = {"fit": round(fit_seconds, 1), "total": round(time.monotonic() - started, 1)}
+            write_json(folder / RECORD, record)
+            write_report(folder, record, evaluation)
     return open_run(out)
 
 
@@ -103,7 +109,12 @@ def prepare(dataset: Dataset, config: TrainConfig, *, progress: Progress = no_pr
     Raises:
         InputError: If a picture, the backbone or its weights do not meet their contract, or the pictures are too few.
     """
-    split = split_good(dataset.train_good, holdout=config.holdout, seed=config.seed)
+    if config.calibration == "crossfit":
+        split = split_folds(dataset.train_good, folds=config.folds, seed=config.seed)
+    else:
+        split = split_good(dataset.train_good, holdout=config.holdout, seed=config.seed)
+    if config.point.rule is Rule.F1 and not (dataset.test_good and dataset.defective):
+        raise InputError("--threshold f1 needs test/good and defects in test; choose another rule")
     backbone = describe_backbone(config.backbone, config.layers, image_size=config.image_size)
     weights = find_weights(config.backbone, config.backbone_weights)
     for done, path in enumerate(dataset.files, start=1):
@@ -113,20 +124,21 @@ def prepare(dataset: Dataset, config: TrainConfig, *, progress: Progress = no_pr
 
 
 def fit_model(
-    prepared: Prepared, config: TrainConfig, *, progress: Progress = no_progress
-) -> "tuple[Patchcore, Engine]":
+    prepared: Prepared, config: TrainConfig, *, progress: Progress = no_progress, work: Path | None = None
+) -> "tuple[Patchcore, Fitted]":
     """Build a model and fill its bank.
 
     Args:
         prepared: From `prepare`.
         config: What is asked for.
-        progress: Told of each batch and each pick.
+        progress: Told of each batch and of the picks.
+        work: Where the features of an interrupted training are taken up and kept, from `work_folder`.
 
     Returns:
-        The model, not calibrated yet, and the engine that fitted it.
+        The model, not calibrated yet, and what filling its bank left.
 
     Raises:
-        InputError: If the coreset ratio leaves fewer than two vectors.
+        InputError: As `fit`.
     """
     model = build_model(
         prepared.backbone,
@@ -135,13 +147,13 @@ def fit_model(
         neighbours=config.neighbours,
         weights=prepared.weights,
     )
-    return model, fit(model, prepared.dataset, prepared.split.bank, config, progress=progress)
+    return model, fit(model, prepared.dataset, prepared.split.bank, config, progress=progress, work=work)
 
 
 def write_run(
     folder: Path,
     model: "Patchcore",
-    engine: "Engine",
+    fitted: Fitted,
     prepared: Prepared,
     config: TrainConfig,
     *,
@@ -152,7 +164,7 @@ def write_run(
     Args:
         folder: An existing folder, which becomes a run folder.
         model: From `fit_model`; its operating point is set.
-        engine: From `fit_model`.
+        fitted: From `fit_model`.
         prepared: What it was trained with.
         config: What was asked for.
         progress: Told of each picture.
@@ -163,10 +175,16 @@ def write_run(
     Raises:
         InputError: If the features are not finite.
     """
-    calibration, held_out = _calibrate(model, prepared.split, config, progress)
-    set_operating_point(model, calibration.point)
-    save_checkpoint(engine, folder / CHECKPOINT)
     seen = sorted({digest(path) for path in prepared.dataset.train_good})
+    scores = _score_good(model, prepared, config, progress)
+    value = config.threshold_value
+    if config.point.rule is Rule.F1:
+        value = _best_f1(evaluate(model, prepared.dataset, seen=seen, device=config.device, progress=progress))
+    calibration = _calibrate(scores, config, value)
+    set_operating_point(model, calibration.point)
+    save_checkpoint(fitted.engine, folder / CHECKPOINT)
+    bank = model.model.memory_bank
+    write_origin(folder, fitted.origin.first(len(bank)), bank)
     evaluation = evaluate(
         model,
         prepared.dataset,
@@ -178,35 +196,49 @@ def write_run(
     if evaluation is not None and evaluation.pixels is not None:
         evaluation.pixels.save(folder / PIXELS)
     record = _record(prepared, config, calibration)
-    record["bank"] = dict(zip(("rows", "width"), model.model.memory_bank.shape, strict=True))
-    record["held_out_scores"] = held_out
+    record["bank"] = {"rows": len(bank), "width": int(bank.shape[1]), "patches": fitted.patches}
+    record["resumed_pictures"] = fitted.resumed
+    record["held_out_scores"] = [score.to_json() for score in scores]
     record["train_sha256"] = seen
     record["evaluation"] = None if evaluation is None else evaluation.to_json(prepared.dataset.root)
     write_json(folder / RECORD, record)
     return record, evaluation
 
 
-def _calibrate(
-    model: Any, split: Split, config: TrainConfig, progress: Progress
-) -> tuple[Calibration, list[dict[str, Any]]]:
-    """Judge the held-out good pictures and put the threshold."""
-    scores: list[float] = []
-    peaks: list[float] = []
+def _score_good(model: Any, prepared: Prepared, config: TrainConfig, progress: Progress) -> list[GoodScore]:
+    """Judge the good pictures that calibrate, each by a model without it."""
+    split = prepared.split
+    if not split.folds:
+        return score_good(model, split.held_out, device=config.device, progress=progress)
 
-    def keep(prediction: Prediction) -> None:
-        scores.append(prediction.raw_score)
-        peaks.append(float(prediction.raw_map.max()))
-        progress("calibrating on held-out parts", len(scores), len(split.held_out))
+    def fit_without(bank: tuple[Path, ...], told: Progress) -> "Patchcore":
+        return fit_model(replace(prepared, split=replace(split, bank=bank)), config, progress=told)[0]
 
-    predict(model, split.held_out, keep, device=config.device)
-    if not np.isfinite(scores).all():
-        raise InputError("the features are not finite numbers; the backbone's weights are broken or do not fit it")
-    calibration = calibrate(np.array(scores), np.array(peaks), false_reject_rate=config.false_reject_rate)
-    named = [
-        {"path": path.name, "raw_score": score, "map_peak": peak}
-        for path, score, peak in zip(split.held_out, scores, peaks, strict=True)
-    ]
-    return calibration, named
+    return cross_fit(split, fit_without, device=config.device, progress=progress)
+
+
+def _best_f1(evaluation: Evaluation | None) -> float:
+    """Return the threshold that the test pictures would choose for themselves."""
+    judged = () if evaluation is None else evaluation.judged
+    return best_f1_threshold(
+        np.array([item.prediction.raw_score for item in judged]),
+        np.array([item.is_defective for item in judged], bool),
+    )
+
+
+def _calibrate(scores: Sequence[GoodScore], config: TrainConfig, value: float | None) -> Calibration:
+    """Put the thresholds."""
+    folds = {score.fold for score in scores}
+    return calibrate(
+        np.array([score.raw_score for score in scores]),
+        np.array([score.map_peak for score in scores]),
+        false_reject_rate=config.false_reject_rate,
+        rule=config.point.rule,
+        value=value,
+        review_rate=config.review_rate,
+        method=config.calibration,
+        folds=len(folds),
+    )
 
 
 def _record(prepared: Prepared, config: TrainConfig, calibration: Calibration) -> dict[str, Any]:
@@ -230,6 +262,7 @@ def _record(prepared: Prepared, config: TrainConfig, calibration: Calibration) -
             "bank": [path.name for path in split.bank],
             "held_out": [path.name for path in split.held_out],
             "repeated": [path.name for path in split.repeated],
+            **({"folds": [[path.name for path in fold] for fold in split.folds]} if split.folds else {}),
         },
         "calibration": calibration.to_json(),
     }

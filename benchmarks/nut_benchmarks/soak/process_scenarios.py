@@ -1,16 +1,21 @@
-"""A station that is killed, stopped, started twice, or never stops."""
+"""A station that is killed, stopped, started twice, given other models, or never stops."""
 
+import json
 import random
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 from nut_benchmarks.soak.broker import free_port
 from nut_benchmarks.soak.checks import STOPS_S, Finding, Setting, check, check_numbers, played, running, station_with
 from nut_benchmarks.soak.station_process import StationProcess, wait_for
+from nut_runtime.manifest import MANIFEST
 
-__all__ = ["full_speed", "killed", "terminated", "two_instances"]
+__all__ = ["full_speed", "killed", "model_exchanged", "terminated", "two_instances"]
 
 _MEMORY_MB = 20.0
 
@@ -107,6 +112,62 @@ def terminated(setting: Setting, times: int) -> Finding:
         times=times,
         outcome=f"exit code 0 within {max(seconds):.1f} s; {judged} records numbered without a gap over all runs",
     )
+
+
+def model_exchanged(setting: Setting, times: int) -> Finding:
+    """Put another bundle into the place of the one it judges with, again and again, and stop it after each third.
+
+    What is seen is that it goes over to the new one without losing a part, that memory does not grow, and that a signal
+    still finds a process whose libraries were loaded and let go many times.
+    """
+    address, settings = played(setting)
+    folder = setting.folder / "bundles"
+    shutil.rmtree(folder, ignore_errors=True)
+    names = ("soak-one", "soak-two")
+    for name in names:
+        shutil.copytree(setting.bundle, folder / name)
+        told = json.loads((folder / name / MANIFEST).read_text(encoding="utf-8"))
+        (folder / name / MANIFEST).write_text(json.dumps(told | {"bundle_id": name}), encoding="utf-8")
+    in_use = folder / "in-use"
+    in_use.symlink_to(names[0])
+    station = station_with(replace(setting, bundle=in_use), "exchanged", address, settings)
+    memory: list[float] = []
+    done = 0
+    while done < times:
+        with running(station):
+            station.wait_for_parts(station.count() + 5)
+            for _ in range(min(3, times - done)):
+                done += 1
+                name = names[done % 2]
+                _link(in_use, name)
+                _wait_for_bundle(station, name)
+            memory.append(station.memory_mb())
+            seconds = station.terminate()
+            check(holds=station.exit_code == 0, what=f"exit code {station.exit_code}: {station.log[-300:]}")
+            check(holds=seconds < STOPS_S, what=f"it took {seconds:.1f} s to stop")
+    judged = check_numbers(station)
+    unjudged = [row for row in station.rows() if row["label"] == "no-verdict"]
+    check(holds=not unjudged, what=f"{len(unjudged)} parts have no verdict: {unjudged[:1]}")
+    return Finding(
+        what="another bundle in the place of the one in use, under full load, and SIGTERM after each third",
+        times=times,
+        outcome=(
+            f"{judged} records numbered without a gap, each with a verdict; exit code 0 each time; memory before it "
+            f"{min(memory):.0f} to {max(memory):.0f} MB"
+        ),
+    )
+
+
+def _wait_for_bundle(station: StationProcess, name: str) -> None:
+    why = f"{name} does not judge: {station.log[-300:]}"
+    wait_for(lambda: station.rows()[-1]["bundle"] == name, within_s=60, why=why)
+
+
+def _link(link: Path, target: str) -> None:
+    """Let a link lead elsewhere, in one step."""
+    new = link.with_name("new")
+    new.symlink_to(target)
+    new.rename(link)
 
 
 def two_instances(setting: Setting, times: int) -> Finding:

@@ -11,7 +11,7 @@ from nut_benchmarks.soak.network_scenarios import (
     stopped_while_cameras_are_away,
     webhook_hangs,
 )
-from nut_benchmarks.soak.process_scenarios import full_speed, killed, terminated, two_instances
+from nut_benchmarks.soak.process_scenarios import full_speed, killed, model_exchanged, terminated, two_instances
 
 __all__ = ["SCENARIOS"]
 
@@ -19,6 +19,7 @@ SCENARIOS: dict[str, Callable[[Setting], Finding]] = {
     "full-speed": lambda setting: full_speed(setting, 20_000),
     "killed": lambda setting: killed(setting, 50),
     "terminated": lambda setting: terminated(setting, 20),
+    "model-exchanged": lambda setting: model_exchanged(setting, 30),
     "camera-away": lambda setting: camera_away(setting, 20),
     "stopped-while-cameras-are-away": lambda setting: stopped_while_cameras_are_away(setting, 9),
     "broker-away": lambda setting: broker_away(setting, 60.0),

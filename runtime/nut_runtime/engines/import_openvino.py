@@ -5,8 +5,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
-__all__ = ["hidden_telemetry", "import_openvino"]
+from nut_runtime.engines.signal_stack import kept_signal_stack
+
+__all__ = ["hidden_telemetry", "import_openvino", "new_core"]
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -29,6 +32,18 @@ def import_openvino() -> ModuleType:
     with hidden_telemetry():
         import openvino
     return openvino
+
+
+def new_core() -> Any:
+    """Return an `openvino.Core` that has its CPU library loaded, and has left this thread's signal stack alone.
+
+    Raises:
+        ImportError: If OpenVINO is not installed, or does not load.
+    """
+    core = import_openvino().Core()
+    with kept_signal_stack():
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # loads it; `compile_model` would
+    return core
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class Pipeline:
         self._taken = 0
         self._numbering = threading.Lock()
         self._free = threading.Semaphore(streams + 1)  # one more than are judged, so that none waits for the next part
-        self._pending: queue.SimpleQueue[tuple[Part, list[Future[View]]] | None] = queue.SimpleQueue()
+        self._pending: queue.SimpleQueue[tuple[Part, list[Future[View]]] | _Wake | None] = queue.SimpleQueue()
         self._capturing = len(self._sources)
         self._ended = threading.Event()  # no source has more, or enough were taken
         self._is_stopping = False
@@ -125,9 +125,11 @@ class Pipeline:
     def stop(self) -> None:
         """Take no more parts, judge those that wait for three seconds, and end.
 
-        A signal handler may call it: it takes no lock.
+        A signal handler may call it: `SimpleQueue.put` may interrupt itself, and nothing else here takes a lock.
         """
         self._is_stopping = True
+        # In CPython 3.11 a signal at the very moment a timed `get` runs out makes it wait without end.
+        self._pending.put(_Wake())
 
     @property
     def is_alive(self) -> bool:
@@ -252,6 +254,8 @@ class Pipeline:
                 continue
             if item is None:
                 return
+            if isinstance(item, _Wake):
+                continue
             part, looks = item
             while wait(looks, timeout=_TICK_S).not_done:
                 ending.look()
@@ -309,6 +313,10 @@ class Pipeline:
             for teller in tellers:
                 stack.callback(teller.close)
         return unkept
+
+
+class _Wake:
+    """Put into the queue of what is judged, to have it looked at."""
 
 
 class _Ending:

@@ -75,14 +75,20 @@ class LiveState:
     Args:
         station: The station's name.
         cameras: Names of its cameras, in the order to show them in; others are added as they come.
-        review_from: Score from which a part is REVIEW; None never is.
+        review_from: Asked for the score from which a part is REVIEW, which the model may bring; None never is.
     """
 
     name = "page"
 
-    def __init__(self, *, station: str = "nut", cameras: Sequence[str] = (), review_from: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        station: str = "nut",
+        cameras: Sequence[str] = (),
+        review_from: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self.station = station
-        self.review_from = review_from
+        self._review_from = review_from
         self.album = Album()
         self._lock = threading.Lock()
         self._heard = 0
@@ -146,7 +152,7 @@ class LiveState:
             "station": self.station,
             "labels": [str(label) for label in _LABELS],
             "threshold": 0.5,
-            "review_from": self.review_from,
+            "review_from": self._review_from(),
             **self.news(self._heard),
             "points": points,
         }
@@ -235,6 +241,7 @@ def _part_facts(part: JudgedPart, score: float | None, milliseconds: float, at_m
         "source": _text(record.get("source")),
         "bundle": _text(record.get("bundle")),
         "rejudged": bool(record.get("rejudged", False)),
+        "nuts": record.get("counts"),
         "warnings": [_text(warning) for warning in record.get("warnings", ())][:_MOST_CAMERAS],
     }
 

@@ -11,6 +11,7 @@ ONE_CAMERA = """\
 
 bundle = "bundle"                     # the folder that nut export wrote
 name = "nut"                          # the station's name, in records and topics
+#locate = true                        # frames show trays of parts; true where the bundle has a locator, else false
 
 #[engine]
 #name = "openvino"                    # or "onnxruntime"; whichever is installed
@@ -53,7 +54,7 @@ kind = "free"                         # or "every", "stdin" (a line), "http" (ne
 [part]
 combine = "any"                       # a part is defective where any view is; or "all", or "at-least"
 #at_least = 1                         # so many views, for "at-least"
-#review_from = 0.45                   # a score from here to 0.5 is for a person to look at; none is
+#review_from = 0.45                   # a score from here to 0.5 is for a person to look at; as the bundle says
 when_busy = "wait"                    # or "drop-oldest": the part that waited longest goes without a verdict
 #queue = 8                            # parts that wait at most
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nut_runtime.engines import ENGINES
+from nut_runtime.review import NEVER
 from nut_runtime.station_file import places, values
 from nut_runtime.station_file.config import Combine, SavePolicy, TriggerKind, WhenBusy
 from nut_runtime.station_file.values import Reader, number, one_of, or_off, whole
@@ -54,7 +55,7 @@ _OF_A_CAMERA = {
 }
 
 STATION = TableKind(
-    keys={"bundle": places.existing_folder, "name": values.plain_name},
+    keys={"bundle": places.existing_folder, "name": values.plain_name, "locate": values.yes_or_no},
     required=("bundle", "camera"),
     tables={
         "engine": TableKind(
@@ -87,7 +88,7 @@ STATION = TableKind(
             keys={
                 "combine": one_of(Combine),
                 "at_least": whole(1, 1000),
-                "review_from": number(0, 0.5, is_below=True),
+                "review_from": or_off(number(0, 0.5, is_below=True), off=NEVER),
                 "when_busy": one_of(WhenBusy),
                 "queue": whole(1, 10_000),
             }

@@ -25,6 +25,7 @@ __all__ = [
     "web_address",
     "whole",
     "without_secrets",
+    "yes_or_no",
 ]
 
 Reader = Callable[[Any, Path], Any]
@@ -89,12 +90,12 @@ def number(
     return read
 
 
-def or_off(reader: Reader) -> Reader:
-    """Return a reader that takes `false` too, for a limit that is turned off: None."""
+def or_off(reader: Reader, *, off: float | None = None) -> Reader:
+    """Return a reader that takes `false` too, for a limit that is turned off: `off`."""
 
     def read(value: Any, folder: Path) -> Any:
         if value is False:
-            return None
+            return off
         try:
             return reader(value, folder)
         except InputError as error:
@@ -124,6 +125,13 @@ def text(value: Any, _folder: Path) -> str:
         raise InputError(
             f"expected text without control characters, got {got(value)}; paths of Windows go in 'single quotes'"
         )
+    return value
+
+
+def yes_or_no(value: Any, _folder: Path) -> bool:
+    """Read true or false."""
+    if not isinstance(value, bool):
+        raise InputError(f"expected true or false, got {got(value)}")
     return value
 
 

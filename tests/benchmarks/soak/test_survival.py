@@ -17,7 +17,7 @@ from nut_benchmarks.soak.network_scenarios import (
     stopped_while_cameras_are_away,
     webhook_hangs,
 )
-from nut_benchmarks.soak.process_scenarios import full_speed, killed, terminated, two_instances
+from nut_benchmarks.soak.process_scenarios import full_speed, killed, model_exchanged, terminated, two_instances
 from nut_runtime.bundle import open_bundle
 
 pytestmark = [
@@ -48,6 +48,10 @@ def test_kill_9_loses_no_answered_record_and_corrupts_nothing(setting):
 
 def test_sigterm_drains_within_five_seconds(setting):
     assert terminated(setting, 3).lost == 0
+
+
+def test_a_bundle_is_exchanged_without_losing_a_part_and_sigterm_still_ends_it_well(setting):
+    assert model_exchanged(setting, 3).lost == 0
 
 
 def test_a_camera_without_power_is_answered_for_and_back_within_two_seconds(setting):

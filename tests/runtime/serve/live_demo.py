@@ -46,7 +46,7 @@ class Demo:
             self.judged.append((path, picture, self.inspector.inspect(picture)))
         self.cameras = cameras
         self.health = Health()
-        self.live = LiveState(station="Line 3 nuts", cameras=cameras, review_from=REVIEW_FROM)
+        self.live = LiveState(station="Line 3 nuts", cameras=cameras, review_from=lambda: REVIEW_FROM)
         for camera in cameras:
             self.health.report(f"camera {camera}", is_well=True, message="1280x960, 30 fps")
         self.health.report("output verdicts.sqlite", is_well=True)

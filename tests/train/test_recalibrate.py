@@ -1,0 +1,173 @@
+"""`nut calibrate`: another operating point, and all that follows from it, without training again."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from nut_benchmarks.cli import main
+from nut_runtime.errors import InputError
+from nut_runtime.scoring import is_defective, normalise
+from nut_train.config import PointConfig
+from nut_train.recalibrate import recalibrate, redraw_report
+from nut_train.run import CHECKPOINT, RECORD, open_run
+from nut_train.thresholds import Rule, threshold_at
+
+
+@pytest.fixture
+def copy(run_folder, tmp_path) -> Path:
+    """A copy of the run that a test may move."""
+    return Path(shutil.copytree(run_folder, tmp_path / "run"))
+
+
+def _nut(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def _edit(folder: Path, **changes: object) -> None:
+    record = json.loads((folder / RECORD).read_text())
+    (folder / RECORD).write_text(json.dumps(record | changes))
+
+
+def test_the_threshold_is_put_from_the_kept_scores_and_everything_follows(copy):
+    before = open_run(copy)
+    after = recalibrate(before, PointConfig(false_reject_rate=0.3, review_rate=0.5), reason="a test")
+    scores = np.array([one["raw_score"] for one in before.record["held_out_scores"]])
+    peaks = np.array([one["map_peak"] for one in before.record["held_out_scores"]])
+    assert after.point.image.threshold == threshold_at(scores, 0.3)
+    assert after.point.pixel.threshold == threshold_at(peaks, 0.3)
+    assert after.point.review_from == threshold_at(scores, 0.5)
+    pictures = after.record["evaluation"]["pictures"]
+    raw = np.array([one["raw_score"] for one in pictures], np.float32)
+    labels = is_defective(normalise(raw, after.point.image))
+    assert [one["pred_label"] for one in pictures] == labels.tolist()
+    truth = np.array([one["kind"] != "good" for one in pictures])
+    assert after.record["evaluation"]["image"]["recall"] == pytest.approx(labels[truth].mean())
+    for figure in ("auroc", "average_precision", "best_f1"):
+        assert after.record["evaluation"]["image"][figure] == pytest.approx(
+            before.record["evaluation"]["image"][figure]
+        )
+    assert after.record["evaluation"]["pixel"] == before.record["evaluation"]["pixel"]
+    assert after.record["arguments"] == before.record["arguments"]
+
+
+def test_each_earlier_calibration_stays_in_the_history(copy):
+    first = open_run(copy).record["calibration"]
+    recalibrate(open_run(copy), PointConfig(false_reject_rate=0.3), reason="one")
+    second = open_run(copy).record["calibration"]
+    recalibrate(open_run(copy), PointConfig(rule=Rule.VALUE, value=40.0), reason="two")
+    history = open_run(copy).record["history"]
+    assert [(one["calibration"], one["reason"]) for one in history] == [(first, "one"), (second, "two")]
+
+
+def test_the_rate_that_was_trained_with_gives_the_point_that_was_trained(copy):
+    before = open_run(copy).point
+    recalibrate(open_run(copy), PointConfig(false_reject_rate=0.5))
+    assert recalibrate(open_run(copy), PointConfig(false_reject_rate=0.01)).point == before
+
+
+def test_the_checkpoint_alone_has_the_new_thresholds_too_and_nothing_else_is_changed(copy, run_folder):
+    point = recalibrate(open_run(copy), PointConfig(false_reject_rate=0.3)).point
+    old, new = (torch.load(place / CHECKPOINT, weights_only=True)["state_dict"] for place in (run_folder, copy))
+    assert float(new["post_processor._image_threshold"]) == np.float32(point.image.threshold)
+    assert float(new["post_processor.pixel_max"]) == np.float32(point.pixel.maximum)
+    assert list(old) == list(new)
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert all(name.startswith("post_processor.") for name in changed)
+
+
+def test_the_report_says_that_its_thresholds_are_older_until_it_is_drawn_anew(copy):
+    for rate in (0.3, 0.4):
+        run = recalibrate(open_run(copy), PointConfig(false_reject_rate=rate))
+    page = (copy / "report.html").read_text()
+    assert page.count("The thresholds were moved at") == 1
+    redraw_report(run, device="cpu")
+    page = (copy / "report.html").read_text()
+    assert "The thresholds were moved at" not in page
+    assert f"{run.point.image.threshold:.4f}" in page
+    # judged again, the pictures have the verdicts that were worked out from their kept scores
+    again = open_run(copy).record["evaluation"]["pictures"]
+    assert [one["pred_label"] for one in again] == [one["pred_label"] for one in run.record["evaluation"]["pictures"]]
+
+
+def test_f1_is_put_where_the_test_pictures_say_and_warns(copy):
+    result = _nut("calibrate", copy, "--threshold", "f1")
+    assert result.exit_code == 0, result.output
+    assert "has seen the test defects" in result.stderr
+    image = open_run(copy).record["evaluation"]["image"]
+    assert image["f1"] == pytest.approx(image["best_f1"])
+
+
+def test_the_command_says_what_holds_and_what_comes_next(copy):
+    result = _nut("calibrate", copy, "--false-reject-rate", "0.2", "--review-rate", "0.4")
+    assert result.exit_code == 0, result.output
+    assert "holds   at most 16.7% of good parts like these are rejected" in result.stdout
+    assert "review  above raw score" in result.stdout
+    assert f"next    nut export {copy} -o bundle" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        pytest.param(["--false-reject-rate", "0.6"], "false reject rate 0.6", id="rate"),
+        pytest.param(["--review-rate", "0.005"], "review rate 0.005, expected above", id="review-below"),
+        pytest.param(["--threshold", "value"], "needs --threshold-value", id="no-value"),
+        pytest.param(["--threshold-value", "3"], "no other rule takes it", id="value-without-rule"),
+        pytest.param(["--threshold", "value", "--threshold-value", "nan"], "expected a raw score above 0", id="nan"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(copy, options, says):
+    before = (copy / RECORD).read_bytes()
+    result = _nut("calibrate", copy, *options)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert says in result.stderr
+    assert (copy / RECORD).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("scores", "says"),
+    [
+        pytest.param([], "kept no scores of good pictures", id="none"),
+        pytest.param([{"path": "a", "raw_score": float("nan"), "map_peak": 1.0}], "not a finite number", id="nan"),
+        pytest.param([{"path": "a", "raw_score": 2.0}], "'map_peak' is missing", id="no-peak"),
+        pytest.param(
+            [{"path": "a", "raw_score": 0.0, "map_peak": 0.0}] * 5, "all 5 calibration pictures score 0", id="zero"
+        ),
+    ],
+)
+def test_scores_that_cannot_calibrate_are_refused(copy, scores, says):
+    _edit(copy, held_out_scores=scores)
+    with pytest.raises(InputError, match=says) as caught:
+        recalibrate(open_run(copy), PointConfig())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_from_before_there_were_rules_is_read_and_calibrated(copy):
+    """As the first release wrote `run.json`: no rule, no folds, no promise, no history."""
+    record = json.loads((copy / RECORD).read_text())
+    kept = ("false_reject_rate", "held_out", "smallest_rate", "is_supported", "point")
+    record["calibration"] = {key: record["calibration"][key] for key in kept}
+    for key in ("calibration", "folds", "threshold", "threshold_value", "review_rate"):
+        del record["arguments"][key]
+    (copy / RECORD).write_text(json.dumps(record))
+    run = recalibrate(open_run(copy), PointConfig(false_reject_rate=0.3))
+    assert run.record["calibration"]["method"] == "holdout"
+
+
+def test_without_test_pictures_there_is_nothing_to_judge_anew_and_f1_is_refused(copy):
+    _edit(copy, evaluation=None)
+    assert recalibrate(open_run(copy), PointConfig(false_reject_rate=0.3)).record["evaluation"] is None
+    with pytest.raises(InputError, match="no judged test pictures"):
+        recalibrate(open_run(copy), PointConfig(rule=Rule.F1))
+
+
+def test_a_broken_checkpoint_leaves_the_record_as_it_was(copy):
+    (copy / CHECKPOINT).write_bytes(b"broken")
+    before = (copy / RECORD).read_bytes()
+    with pytest.raises(InputError, match="can be read safely"):
+        recalibrate(open_run(copy), PointConfig(false_reject_rate=0.3))
+    assert (copy / RECORD).read_bytes() == before

@@ -1,0 +1,185 @@
+"""Another operating point for a trained run, from the scores it kept: nothing is trained again.
+
+What follows from the thresholds follows: the calibration and its promise, the verdicts and figures over the judged test
+pictures, and the thresholds inside the checkpoint. Every earlier calibration stays in the record's `history`.
+"""
+
+import io
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nut_dataset.layout import GOOD, list_dataset
+from nut_dataset.progress import Progress, no_progress
+from nut_runtime.atomic import write_bytes, write_json, write_text
+from nut_runtime.errors import InputError
+from nut_runtime.scoring import OperatingPoint, is_defective, normalise
+from nut_train.calibrate import calibrate
+from nut_train.config import PointConfig
+from nut_train.run import CHECKPOINT, RECORD, Run, open_run
+from nut_train.thresholds import Rule, best_f1_threshold
+
+__all__ = ["recalibrate", "redraw_report"]
+
+_NOTE_BEGIN, _NOTE_END = "<!-- nut calibrate -->", "<!-- /nut calibrate -->"
+
+
+def recalibrate(run: Run, config: PointConfig, *, reason: str = "") -> Run:
+    """Put a run's thresholds anew and write what follows from them into its folder.
+
+    Each file is replaced at once, the record after the checkpoint: stopped between the two, the run is as it was, since
+    `Run.load` takes the thresholds from the record.
+
+    Args:
+        run: A finished run.
+        config: Where the thresholds go.
+        reason: Why, for the history.
+
+    Returns:
+        The run as `open_run` reads it now.
+
+    Raises:
+        InputError: If the run kept no scores, or not what the rule needs.
+        OutputError: If a file cannot be written.
+    """
+    scores = run.good_scores
+    if scores is None:
+        raise InputError(f"{run.folder} kept no scores of good pictures to calibrate with; train again")
+    pictures = (run.record.get("evaluation") or {}).get("pictures") or []
+    value = _best_f1(run, pictures) if config.rule is Rule.F1 else config.value
+    calibration = calibrate(
+        np.array(scores.raw_score),
+        np.array(scores.map_peak),
+        false_reject_rate=config.false_reject_rate,
+        rule=config.rule,
+        value=value,
+        review_rate=config.review_rate,
+        method=scores.method,
+        folds=scores.folds,
+    )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    older = {"until": now, "reason": reason, "calibration": run.record["calibration"]}
+    record = {
+        **run.record,
+        "calibration": {**calibration.to_json(), "calibrated": now},
+        "history": [*run.record.get("history", ()), older],
+    }
+    if pictures:
+        record["evaluation"] = _judged_anew(run.record["evaluation"], calibration.point)
+    content = _checkpoint_at(run.folder / CHECKPOINT, calibration.point)
+    write_bytes(run.folder / CHECKPOINT, content)
+    write_json(run.folder / RECORD, record)
+    _note_in_report(run.folder / "report.html", calibration.point, now)
+    return open_run(run.folder)
+
+
+def redraw_report(run: Run, *, device: str = "auto", progress: Progress = no_progress) -> None:
+    """Judge the test pictures again and write the run's report anew, with all its figures at the present thresholds.
+
+    Args:
+        run: A finished run whose data set is still where it was.
+        device: `auto`, `cpu` or `cuda`.
+        progress: Told of each picture.
+
+    Raises:
+        InputError: If the data set is gone.
+        OutputError: If a file cannot be written.
+    """
+    from nut_train.evaluate import evaluate
+    from nut_train.report import write_report
+
+    root = Path(run.record["dataset"]["path"] or "")
+    if not run.record["dataset"]["path"] or not root.is_dir():
+        raise InputError(
+            f"the data set {root} is not there any more, so the report cannot be drawn; leave out --report"
+        )
+    evaluation = evaluate(
+        run.load(), list_dataset(root), seen=run.record.get("train_sha256", ()), device=device, progress=progress
+    )
+    record = {**run.record, "evaluation": None if evaluation is None else evaluation.to_json(root)}
+    write_json(run.folder / RECORD, record)
+    write_report(run.folder, record, evaluation)
+
+
+def _best_f1(run: Run, pictures: list[Mapping[str, Any]]) -> float:
+    """Return the threshold that the judged test pictures would choose for themselves.
+
+    Raises:
+        InputError: If there are none, or not of both classes.
+    """
+    if not pictures:
+        raise InputError(f"{run.folder} has no judged test pictures, which the rule f1 needs; choose another rule")
+    return best_f1_threshold(
+        np.array([float(one["raw_score"]) for one in pictures]),
+        np.array([one["kind"] != GOOD for one in pictures], bool),
+    )
+
+
+def _judged_anew(evaluation: Mapping[str, Any], point: OperatingPoint) -> dict[str, Any]:
+    """Return an evaluation with the verdicts, and the figures over them, at other thresholds.
+
+    What does not hang on a threshold stays: AUROC, average precision, the maps' figures.
+    """
+    from nut_train.metrics import image_metrics
+
+    pictures = evaluation["pictures"]
+    raw = np.array([one["raw_score"] for one in pictures], np.float32)
+    scores = normalise(raw, point.image)
+    rejected = is_defective(scores)
+    figures = image_metrics(raw.astype(np.float64), np.array([one["kind"] != GOOD for one in pictures], bool), rejected)
+    return {
+        **evaluation,
+        "image": {**evaluation["image"], **figures.to_json()},
+        "pictures": [
+            {**one, "pred_score": float(score), "pred_label": bool(label)}
+            for one, score, label in zip(pictures, scores, rejected, strict=True)
+        ],
+    }
+
+
+def _checkpoint_at(path: Path, point: OperatingPoint) -> bytes:
+    """Return a checkpoint's content with other thresholds, for whoever loads it with anomalib alone.
+
+    Raises:
+        InputError: If it cannot be read safely.
+    """
+    import torch
+
+    if not path.is_file():
+        raise InputError(f"{path} is missing; train again")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state = content["state_dict"]
+        for name, value in (
+            ("_image_threshold", point.image.threshold),
+            ("image_min", point.image.minimum),
+            ("image_max", point.image.maximum),
+            ("_pixel_threshold", point.pixel.threshold),
+            ("pixel_min", point.pixel.minimum),
+            ("pixel_max", point.pixel.maximum),
+        ):
+            state[f"post_processor.{name}"].fill_(value)
+    except Exception as error:  # torch raises what it likes, and its own message would advise to unpickle
+        raise InputError(f"{path} is not a PatchCore checkpoint that can be read safely; train again") from error
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def _note_in_report(path: Path, point: OperatingPoint, now: str) -> None:
+    """Say at the top of an older report that its thresholds are not the run's any more."""
+    if not path.is_file():
+        return
+    page = path.read_text(encoding="utf-8")
+    begin, end = page.find(_NOTE_BEGIN), page.find(_NOTE_END)
+    if 0 <= begin < end:
+        page = page[:begin] + page[end + len(_NOTE_END) :]
+    note = (
+        f'{_NOTE_BEGIN}<p class="warn">The thresholds were moved at {now}, to raw {point.image.threshold:.4g} for a '
+        "part. The verdicts and figures below are from before; run.json has those of now, and nut calibrate --report "
+        f"draws this page anew.</p>{_NOTE_END}"
+    )
+    write_text(path, page.replace("<body>", f"<body>{note}", 1))
