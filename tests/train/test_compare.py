@@ -89,6 +89,17 @@ def test_neither_names_nor_order_matter(run_folder, other):
     assert found.changes == ()
 
 
+def test_three_mended_verdicts_are_not_called_better(run_folder, other):
+    pictures = json.loads((run_folder / RECORD).read_text())["evaluation"]["pictures"]
+    missed = [place for place, item in enumerate(pictures) if item["kind"] != "good" and not item["pred_label"]][:3]
+    assert missed
+    _alter(other, _flip(*missed))
+    found = {each.name: each for each in compare(open_side(run_folder), open_side(other)).differences}
+    for name in ("defects found", "F1"):
+        assert found[name].b > found[name].a
+        assert found[name].is_better is None
+
+
 def test_only_the_pictures_that_both_judged_count(run_folder, other):
     def drop(record: dict) -> None:
         pictures = record["evaluation"]["pictures"]

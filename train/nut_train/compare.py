@@ -238,7 +238,7 @@ def _differences(one: Scored, other: Scored, *, seed: int) -> tuple[Difference, 
 
     intervals = bootstrap(gaps, one.strata, seed=seed)
     right = {name: side.rejected == side.defective for name, side in (("a", one), ("b", other))}
-    tested = {"recall": one.defective, "false_reject_rate": ~one.defective}
+    tested = {"recall": one.defective, "false_reject_rate": ~one.defective, "f1": np.ones(len(one.kinds), bool)}
     found = []
     for name in names:
         interval = intervals.get(name)
