@@ -53,7 +53,7 @@ class ModeRate:
 
     Attributes:
         engine: The engine.
-        threads: Threads it computed with, of all streams together.
+        threads: Threads it was given, for all streams together.
         mode: How frames were judged.
         frames_per_s: Verdicts a second, by round.
         p50_ms: Median time from a decoded frame to its verdict, by round; in a batch that of the whole batch.
@@ -64,6 +64,11 @@ class ModeRate:
     mode: Mode
     frames_per_s: tuple[float, ...]
     p50_ms: tuple[float, ...]
+
+    @property
+    def used_threads(self) -> int:
+        """Threads it computes with: ONNX Runtime in those that call it too, so with one a stream at least."""
+        return max(self.threads, self.mode.streams) if self.engine == "onnxruntime" else self.threads
 
     @property
     def rate(self) -> float:

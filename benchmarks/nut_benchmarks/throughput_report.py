@@ -22,7 +22,7 @@ def throughput_rows(found: Throughput) -> list[list[str]]:
     return [
         [
             rate.engine,
-            str(rate.threads),
+            str(rate.threads) + (f" ({rate.used_threads})" if rate.used_threads != rate.threads else ""),
             rate.mode.describe(),
             f"{rate.rate:.1f}",
             f"{found.gain(rate):.2f}x",
@@ -51,6 +51,7 @@ def throughput_markdown(found: Throughput, machine: Machine, command: str) -> st
     lines = [
         f"{found.bundle_id}: {machine.cpu}, {machine.cores} cores, frames of {width}x{height}.",
         f"Medians of {rounds} rounds of {found.frames} frames, each in a process of its own, in turns.",
+        "Threads in brackets: with more streams than threads, ONNX Runtime computes with one a stream.",
         "ms a frame: from a decoded frame to its verdict, in a batch that of the whole batch.",
         "",
         "| " + " | ".join(_COLUMNS) + " |",

@@ -32,6 +32,16 @@ def test_a_mode_is_held_against_latency_mode_with_as_many_threads_by_the_median_
     ]
 
 
+def test_the_threads_that_onnxruntime_takes_for_more_streams_than_it_was_given_are_told():
+    rates = tuple(
+        ModeRate(engine=engine, threads=1, mode=mode, frames_per_s=(1.0,), p50_ms=(1.0,))
+        for engine in ("onnxruntime", "openvino")
+        for mode in (Mode(), Mode(streams=4), Mode(batch=8))
+    )
+    found = Throughput(bundle_id="nut", frame_px=(48, 64), frames=100, rates=rates)
+    assert [row[1] for row in throughput_rows(found)] == ["1", "1 (4)", "1", "1", "1", "1"]
+
+
 def test_every_engine_is_measured_in_latency_mode_in_streams_and_in_batches(batch_bundle: Path):
     found = run_throughput(batch_bundle, threads=(1,), streams=(2,), warm_up=0, frames=4, rounds=1)
     modes = [Mode(), Mode(streams=2), Mode(batch=3)]
