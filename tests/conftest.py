@@ -66,3 +66,51 @@ def bundle_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("bundle") / "bundle"
     export_bundle(open_run(run_folder), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def batch_bundle(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Like `bundle_folder`, with models for three frames at once. Tests that alter it copy it first."""
+    from nut_export.export import ExportConfig, export_bundle
+    from nut_train.run import open_run
+
+    folder = tmp_path_factory.mktemp("batch") / "bundle"
+    export_bundle(open_run(run_folder), folder, ExportConfig(batch=3))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tray data set: pictures of 160 px with a few large drawn nuts, 16 of them to train on."""
+    from nut_dataset.synth_trays import SynthTraysSettings, synthesise_trays
+
+    folder = tmp_path_factory.mktemp("trays") / "trays"
+    settings = SynthTraysSettings(train=16, valid=3, test=3, seed=2, size_px=160, parts=(1, 4), nut_side=(120, 180))
+    synthesise_trays(folder, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def locator_folder(trays: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A locator trained on `trays` for twelve epochs, at 96 px. Tests that alter it copy it first."""
+    from nut_train.locator.config import LocatorConfig
+    from nut_train.locator.train import train_locator
+
+    folder = tmp_path_factory.mktemp("locator") / "run"
+    config = LocatorConfig(
+        long_side_px=96, crop_px=96, epochs=12, patience=12, batch_size=4, learning_rate=5e-3, device="cpu"
+    )
+    train_locator(trays, folder, config)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tray_bundle_folder(bundle_folder: Path, locator_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`bundle_folder` with the locator of `locator_folder`. Tests that alter it copy it first."""
+    from nut_export.locator.attach import add_locator
+    from nut_runtime.bundle import open_bundle
+    from nut_train.locator.run import open_locator_run
+
+    folder = tmp_path_factory.mktemp("tray-bundle") / "bundle"
+    add_locator(open_bundle(bundle_folder), open_locator_run(locator_folder), folder)
+    return folder

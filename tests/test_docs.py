@@ -92,7 +92,7 @@ def test_options_named_in_the_docs_exist(page: Path):
         group, context = groups.pop()
         for name in group.list_commands(context):
             command = group.get_command(context, name)
-            known |= {option for parameter in command.params for option in parameter.opts}
+            known |= {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
             if hasattr(command, "list_commands"):
                 groups.append((command, context))
     found = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", page.read_text(encoding="utf-8")))

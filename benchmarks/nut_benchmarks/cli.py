@@ -11,12 +11,13 @@ from nut_runtime.cli_errors import NutGroup
 __all__ = ["main"]
 
 _COMMANDS: Mapping[str, tuple[str, str, str]] = {
-    "dataset": ("nut_dataset.cli", "dataset", "Check data sets and draw synthetic ones."),
+    "dataset": ("nut_benchmarks.dataset_cli", "dataset", "Check data sets, draw and convert them, cut out parts."),
     "train": ("nut_train.cli", "train", "Train, calibrate and evaluate PatchCore on good pictures."),
     "calibrate": ("nut_train.calibrate_cli", "calibrate", "Move a run's operating point without training it again."),
     "evaluate": ("nut_train.cli", "evaluate", "Evaluate a trained run on another data set."),
+    "train-locator": ("nut_train.locator.cli", "train_locator", "Train what finds the single parts in a tray."),
     "export": ("nut_export.cli", "export", "Export a run as a bundle and prove that no verdict changed."),
-    "bundle": ("nut_export.bundle_cli", "bundle", "Sign bundles, move thresholds, and say what changed."),
+    "bundle": ("nut_export.bundle_cli", "bundle", "Sign bundles, add locators, move thresholds, compare two bundles."),
     "plan": ("nut_benchmarks.planner.cli", "plan", "Measure what can be afforded on this machine, and propose it."),
     "bench": ("nut_benchmarks.commands", "bench", "Measure speed and parity of all engines side by side."),
     "demo": ("nut_benchmarks.commands", "demo", "Go from pictures to verdicts and proof in one command."),

@@ -50,16 +50,26 @@ CASE_NAMES = ("wrn50", "resnet18", "lite0")  # nut_benchmarks.cases.CASES, whose
     help="Measure instead what frames of these sizes cost over one of the model's own size.",
 )
 @click.option(
+    "--throughput",
+    is_flag=True,
+    help="Measure instead frames a second one at a time, in streams and in batches, with 1 and 2 threads or --threads.",
+)
+@click.option(
     "--station",
     is_flag=True,
     help="Measure instead how many parts a second a station judges with its outputs on, against the engine alone.",
+)
+@click.option(
+    "--trays",
+    is_flag=True,
+    help="Measure instead finding and judging 24 parts in a drawn tray, or in a picture given as --dataset.",
 )
 @click.option(
     "--run",
     "run_folder",
     metavar="RUN",
     type=click.Path(path_type=Path),
-    help="The run it came from; 'run' beside the bundle by default.",
+    help="The run it came from; 'run' beside the bundle by default. With --trays a locator's run, in both precisions.",
 )
 @click.option("-o", "--output", "out", metavar="OUT", type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--threads", type=int, default=0, show_default="cores", help="Threads of every engine.")
@@ -80,7 +90,9 @@ def bench(
     growth: bool,
     bank_percents: tuple[float, ...],
     frames: str | None,
+    throughput: bool,
     station: bool,
+    trays: bool,
     run_folder: Path | None,
     out: Path | None,
     threads: int,
@@ -98,15 +110,14 @@ def bench(
     nut bench --case wrn50 --case lite0 -o cases
     nut bench --bundle bundle --frames 640x480,1920x1080 -o frames
     nut bench --growth --dataset magnetic-tile -o growth
+    nut bench --bundle bundle --throughput -o throughput
     nut bench --station --bundle bundle --dataset nuts
+    nut bench --trays --bundle bundle --run locator-run -o trays-bench
     """
-    from rich.console import Console
-
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
-    from nut_benchmarks.bench import BenchConfig, run_bench
-    from nut_benchmarks.report import bench_table, bench_title
+    from nut_benchmarks.bench import BenchConfig
 
     config = BenchConfig(threads=threads, warm_up=warm_up, repeats=repeats, pictures=pictures, cache=cache)
     if station:
@@ -117,14 +128,36 @@ def bench(
     if cases:
         _bench_cases(cases, bank_percents, dataset, config, out, overwrite=force)
         return
+    if trays:
+        _bench_trays(bundle, run_folder, dataset, config, out, overwrite=force)
+        return
     if growth:
         _bench_growth(dataset, config, out, overwrite=force)
         return
     if frames is not None:
-        if bundle is None:
-            raise InputError("no bundle to measure frames with was given; add --bundle DIR")
         _bench_frames(bundle, frames, config, out, overwrite=force)
         return
+    if throughput:
+        _bench_throughput(bundle, config, out, overwrite=force)
+        return
+    _bench_pictures(bundle, dataset, run_folder, config, out, overwrite=force)
+
+
+def _bench_pictures(
+    bundle: Path | None,
+    dataset: Path | None,
+    run_folder: Path | None,
+    config: "BenchConfig",
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Measure anomalib and the bundle's engines on the same pictures, and print and write the table."""
+    from rich.console import Console
+
+    from nut_benchmarks.bench import run_bench
+    from nut_benchmarks.report import bench_table, bench_title
+
     if bundle is None or dataset is None:
         raise InputError("give a bundle and a data set (--bundle DIR --dataset DIR), or a case (--case NAME)")
     beside = bundle.resolve().parent / "run"
@@ -134,7 +167,7 @@ def bench(
         click.echo("note: without --run, anomalib in PyTorch and parity are left out", err=True)
     with progress_bars() as progress:
         found = run_bench(
-            bundle, dataset, out, run_folder=run_folder, config=config, overwrite=force, progress=progress
+            bundle, dataset, out, run_folder=run_folder, config=config, overwrite=overwrite, progress=progress
         )
     click.echo(bench_title(found))
     Console().print(bench_table(found))
@@ -177,7 +210,65 @@ def _bench_cases(
     click.echo(f"results {out / 'cases.json'}\ntable   {out / 'cases.md'}")
 
 
-def _bench_frames(bundle: Path, frames: str, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:
+def _bench_trays(
+    bundle: Path | None,
+    run_folder: Path | None,
+    picture: Path | None,
+    config: "BenchConfig",
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Measure finding and judging the parts of a tray, and print and write the table."""
+    import shlex
+    import tempfile
+
+    from rich.console import Console
+
+    from nut_benchmarks.trays import run_trays
+    from nut_benchmarks.trays_report import TRAYS_FILE, trays_table, write_trays
+    from nut_export.locator.attach import LOCATOR_PRECISIONS, LocatorConfig, add_locator
+    from nut_runtime.atomic import new_folder
+    from nut_runtime.bundle import open_bundle
+    from nut_runtime.machine import this_machine
+    from nut_train.locator.run import open_locator_run
+
+    if bundle is None:
+        raise InputError("no bundle to measure trays with was given; add --bundle DIR")
+    machine = this_machine()
+    threads = config.threads or machine.cores
+    command = ["nut", "bench", "--trays", "--bundle", bundle, "-o", out, "--threads", config.threads]
+    command += ["--warm-up", config.warm_up, "--repeats", config.repeats]
+    command += [] if run_folder is None else ["--run", run_folder]
+    inputs = [bundle, *([] if run_folder is None else [run_folder])]
+    with (
+        new_folder(out, marker=TRAYS_FILE, overwrite=overwrite, inputs=inputs) as folder,
+        tempfile.TemporaryDirectory(prefix="nut-bench-trays-") as place,
+        progress_bars() as progress,
+    ):
+        bundles = [bundle]
+        if run_folder is not None:
+            judge, run = open_bundle(bundle), open_locator_run(run_folder)
+            bundles = [Path(place) / precision for precision in LOCATOR_PRECISIONS]
+            for target in bundles:
+                # what is timed need not be proven
+                attached = LocatorConfig(precision=target.name, is_forced=True)
+                add_locator(judge, run, target, attached, progress=progress)
+        found = run_trays(
+            bundles,
+            picture=picture,
+            threads=threads,
+            warm_up=config.warm_up,
+            repeats=config.repeats,
+            progress=progress,
+        )
+        write_trays(folder, found, machine, threads=threads, command=shlex.join(map(str, command)))
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(trays_table(found))
+    click.echo(f"machine {machine.cpu}, {machine.cores} cores, {threads} threads")
+    click.echo(f"results {out / TRAYS_FILE}\ntable   {out / 'trays.md'}")
+
+
+def _bench_frames(bundle: Path | None, frames: str, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:
     """Measure what larger frames cost, and print and write the table."""
     import shlex
 
@@ -189,6 +280,8 @@ def _bench_frames(bundle: Path, frames: str, config: "BenchConfig", out: Path, *
     from nut_runtime.atomic import new_folder
     from nut_runtime.machine import this_machine
 
+    if bundle is None:
+        raise InputError("no bundle to measure frames with was given; add --bundle DIR")
     sizes = [parse_frame_size(text) for text in frames.split(",")]
     for size in sizes:
         check_frame_size(size)
@@ -203,6 +296,40 @@ def _bench_frames(bundle: Path, frames: str, config: "BenchConfig", out: Path, *
     Console().print(frames_table(found))
     click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
     click.echo(f"results {out / FRAMES_FILE}\ntable   {out / 'frames.md'}")
+
+
+def _bench_throughput(bundle: Path | None, config: "BenchConfig", out: Path, *, overwrite: bool) -> None:
+    """Measure latency mode, streams and batches, and print and write their table."""
+    import shlex
+
+    from rich.console import Console
+
+    from nut_benchmarks.throughput import run_throughput
+    from nut_benchmarks.throughput_report import THROUGHPUT_FILE, throughput_table, write_throughput
+    from nut_runtime.atomic import new_folder
+    from nut_runtime.machine import this_machine
+
+    if bundle is None:
+        raise InputError("no bundle to measure the throughput of was given; add --bundle DIR")
+    machine = this_machine()
+    command = ["nut", "bench", "--bundle", bundle, "--throughput", "-o", out, "--threads", config.threads]
+    command += ["--warm-up", config.warm_up, "--repeats", config.repeats]
+    with new_folder(out, marker=THROUGHPUT_FILE, overwrite=overwrite, inputs=[bundle]) as folder:
+        with progress_bars() as progress:
+            found = run_throughput(
+                bundle,
+                threads=(config.threads,) if config.threads else (1, 2),
+                warm_up=config.warm_up,
+                frames=config.repeats,
+                progress=progress,
+            )
+        write_throughput(folder, found, machine, shlex.join(map(str, command)))
+    click.echo(found.bundle_id)
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(throughput_table(found))
+    if all(rate.mode.batch == 1 for rate in found.rates):
+        click.echo("note: the bundle has no models for batches; export it with --batch N", err=True)
+    click.echo(f"machine {machine.cpu}, {machine.cores} cores, {' '.join(machine.instruction_sets)}")
+    click.echo(f"results {out / THROUGHPUT_FILE}\ntable   {out / 'throughput.md'}")
 
 
 def _bench_station(bundle: Path | None, dataset: Path | None, threads: int) -> None:

@@ -9,7 +9,7 @@ Only `train/good` is needed.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import extensions_text, list_pictures, read_picture
 
-__all__ = ["GOOD", "Dataset", "fingerprint", "list_dataset", "open_dataset", "read_mask"]
+__all__ = ["GOOD", "Dataset", "files_fingerprint", "fingerprint", "list_dataset", "open_dataset", "read_mask"]
 
 GOOD = "good"
 
@@ -109,9 +109,23 @@ def fingerprint(dataset: Dataset, *, digests: Mapping[Path, str] | None = None) 
     Raises:
         InputError: If a file cannot be read.
     """
+    return files_fingerprint(dataset.root, dataset.files, digests=digests)
+
+
+def files_fingerprint(root: Path, files: Iterable[Path], *, digests: Mapping[Path, str] | None = None) -> str:
+    """Return a SHA-256 over names (relative to `root`) and contents of `files`, whatever their order.
+
+    Args:
+        root: What the names are relative to.
+        files: Below `root`.
+        digests: SHA-256 of files that were read already, as hexadecimal digits; the others are read.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
     total = hashlib.sha256()
-    for path in sorted(dataset.files):
-        total.update(path.relative_to(dataset.root).as_posix().encode(errors="surrogateescape") + b"\0")
+    for path in sorted(files):
+        total.update(path.relative_to(root).as_posix().encode(errors="surrogateescape") + b"\0")
         total.update(bytes.fromhex((digests or {}).get(path) or _digest(path)))
     return total.hexdigest()
 

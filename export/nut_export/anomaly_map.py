@@ -37,20 +37,21 @@ def spread_matrix(patches: int, pixels: int) -> NDArray[np.float32]:
 
 
 def add_anomaly_map(
-    graph: GraphBuilder, distances: str, *, grid: tuple[int, int], size: tuple[int, int], name: str
+    graph: GraphBuilder, distances: str, *, grid: tuple[int, int], size: tuple[int, int], name: str, pictures: int = 1
 ) -> str:
     """Add the map.
 
     Args:
         graph: Takes the nodes.
-        distances: Patch distances, float32 (P,), row by row.
+        distances: Patch distances, float32 (N * P,), picture after picture, each row by row.
         grid: Rows and columns of patches, P = rows x columns.
         size: Height and width of the map in pixels.
-        name: Name of the map, float32 `[1, 1, height, width]`.
+        name: Name of the map, float32 `[N, 1, height, width]`.
+        pictures: N.
     """
     graph.scope = "map"
-    square = graph.op("Reshape", distances, graph.constant([*grid]))
+    square = graph.op("Reshape", distances, graph.constant([*grid] if pictures == 1 else [pictures, *grid]))
     down = graph.constant(spread_matrix(grid[0], size[0]), name="map/rows")
     across = graph.constant(np.ascontiguousarray(spread_matrix(grid[1], size[1]).T), name="map/columns")
     spread = graph.op("MatMul", graph.op("MatMul", down, square), across)
-    return graph.op("Reshape", spread, graph.constant([1, 1, *size]), name=name)
+    return graph.op("Reshape", spread, graph.constant([pictures, 1, *size]), name=name)

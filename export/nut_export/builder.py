@@ -37,6 +37,14 @@ class GraphBuilder:
         )
         return pieces
 
+    def cut(self, source: str, pieces: int, size: int) -> list[str]:
+        """Cut a tensor into so many pieces of one size along its first axis; a single piece is the tensor itself."""
+        return self.split(source, [size] * pieces) if pieces > 1 else [source]
+
+    def join(self, parts: list[str], *, name: str | None = None) -> str:
+        """Put tensors together along their first axis; a single one stays as it is, under the name it has."""
+        return self.op("Concat", *parts, axis=0, name=name) if len(parts) > 1 else parts[0]
+
     def smallest(self, values: str, count: int, *, axis: int = 1) -> tuple[str, str]:
         """Add the `count` smallest values along an axis and their places, the smallest first.
 
@@ -68,6 +76,28 @@ class GraphBuilder:
         """Add the nodes and constants of a model whose inputs and outputs already have the names we want."""
         self.nodes.extend(model.graph.node)
         self.initializers.update({tensor.name: tensor for tensor in model.graph.initializer})
+
+    def inline_copies(self, model: onnx.ModelProto, sources: list[str], targets: list[str]) -> None:
+        """Add the nodes of a model with one input and one output several times, and its constants once.
+
+        Args:
+            model: The model; its nodes hold no graphs of their own.
+            sources: What each copy takes.
+            targets: Names of what each copy gives.
+        """
+        constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.initializers.update(constants)
+        for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            names = {model.graph.input[0].name: source, model.graph.output[0].name: target}
+            for node in model.graph.node:
+                copy = NodeProto()
+                copy.CopyFrom(node)
+                copy.name = f"picture_{number}/{node.name}"
+                for tensors in (copy.input, copy.output):
+                    for place, name in enumerate(tensors):
+                        if name and name not in constants:  # an input that is left out has no name
+                            tensors[place] = names.get(name, f"picture_{number}/{name}")
+                self.nodes.append(copy)
 
     def model(
         self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto], *, name: str

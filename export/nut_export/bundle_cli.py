@@ -1,4 +1,4 @@
-"""`nut bundle`: keys, signatures, thresholds, and what changed between two bundles."""
+"""`nut bundle`: keys, signatures, locators, thresholds, and what changed between two bundles."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nut_export.locator.cli import add_locator_command
 from nut_runtime.cli_errors import NutGroup, say
 from nut_runtime.cli_options import read_review_from
 
@@ -17,7 +18,10 @@ EXIT_TROUBLE = 2
 
 @click.group(cls=NutGroup)
 def bundle() -> None:
-    """Sign bundles, move their thresholds, and say what changed between two."""
+    """Sign bundles, add locators, move thresholds, and say what changed between two."""
+
+
+bundle.add_command(add_locator_command)
 
 
 @bundle.command()

@@ -53,6 +53,7 @@ _SECTION_OF = {  # the longest key that begins a fact's key decides
     "provenance.backbone": "model",
     "provenance.fast": "model",
     "cascade": "model",
+    "batch": "model",
     "provenance.neighbours": "model",
     "provenance.patches": "model",
     "provenance.input": "model",

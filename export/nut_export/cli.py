@@ -15,6 +15,7 @@ from nut_runtime.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from nut_export.export import Exported
+    from nut_runtime.batch_models import BatchModels
 
 __all__ = ["export"]
 
@@ -72,6 +73,33 @@ __all__ = ["export"]
     help="Take frames of this size only, such as 1920x1080, and refuse any other; any size by default.",
 )
 @click.option(
+    "--batch",
+    type=int,
+    metavar="N",
+    help="Write models that take N frames of one size at once as well. As large as the models for one.",
+)
+@click.option(
+    "--locator",
+    "locator_folder",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Add this locator (nut train-locator), which finds the parts of a tray for the judge.",
+)
+@click.option(
+    "--locator-precision",
+    type=click.Choice(("fp32", "int8")),
+    default="fp32",
+    show_default=True,
+    help="Of the locator.",
+)
+@click.option(
+    "--trays",
+    "trays_root",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Tray data set for the locator's proof; the locator's own by default.",
+)
+@click.option(
     "--sign",
     "sign_with",
     metavar="KEY.pem",
@@ -104,6 +132,10 @@ def export(
     compat: tuple[str, ...],
     layout: str | None,
     frame_size: str | None,
+    batch: int | None,
+    locator_folder: Path | None,
+    locator_precision: str,
+    trays_root: Path | None,
     sign_with: Path | None,
     checkpoint: Path | None,
     image_size: str | None,
@@ -120,6 +152,8 @@ def export(
     nut export run -o bundle --name m8-nut --dataset other-nuts
     nut export run -o bundle --compat anomalib --compat model-api --layout ovms
     nut export run -o bundle --frame-size 1920x1080
+    nut export run -o bundle --batch 8
+    nut export run -o bundle --locator locator-run --locator-precision int8
     nut export run -o bundle --sign plant.pem
     nut export --from-checkpoint model.ckpt --dataset nuts -o bundle
     """
@@ -129,8 +163,11 @@ def export(
     from nut_export.export import ExportConfig, export_bundle
     from nut_export.fast import FastConfig
     from nut_export.frame_size import parse_frame_size
+    from nut_export.locator.attach import LocatorConfig
+    from nut_export.locator.cli import say_of_locator
     from nut_export.passphrase import ask_passphrase
     from nut_export.signing import load_signing_key
+    from nut_train.locator.run import open_locator_run
 
     config = ExportConfig(
         name=name,
@@ -142,7 +179,10 @@ def export(
         layout=layout,
         fast=FastConfig(components=components, candidates=candidates),
         frame_px=None if frame_size is None else parse_frame_size(frame_size),
+        batch=batch,
+        locator=LocatorConfig(precision=locator_precision, is_forced=force),
     )
+    locator = None if locator_folder is None else open_locator_run(locator_folder)
     key = None if sign_with is None else load_signing_key(sign_with, ask_passphrase)  # before the long work
     check_output_folder(out, marker=MANIFEST, overwrite=force)  # before a large checkpoint is read
     source = choose_source(run, checkpoint, dataset, image_size)
@@ -152,12 +192,15 @@ def export(
             out,
             config,
             dataset_root=dataset,
+            locator=locator,
+            trays_root=trays_root,
             signing_key=key,
             overwrite=force,
             progress=progress,
         )
     _print_export(exported, precision)
     say_of_checkpoint(exported.bundle.manifest)
+    say_of_locator(exported.bundle.manifest)
     if key is not None:
         click.echo(f"signed  by {key.fingerprint}")
     click.echo(f"bundle  {out}\nproof   {out / 'parity.html'}\nnext    nut-runtime --model {out} PICTURES")
@@ -189,3 +232,19 @@ def _print_export(exported: "Exported", wanted: str) -> None:
         reason = failure(parity, exported.tolerance)
         if reason is not None:
             click.echo(f"warning: {parity.engine} does not hold: {reason}; written by force", err=True)
+    if exported.bundle.manifest.batch is not None:
+        _print_batch(exported.bundle.manifest.batch)
+
+
+def _print_batch(batch: "BatchModels") -> None:
+    """Say how the proof of the models for several frames came out."""
+    from nut_export.batch import batch_failure
+
+    for engine, figures in batch.proof.items():
+        click.echo(
+            f"{engine}, {batch.size} frames at once against one: max |d score| {figures['max_d_score']:.1e}, "
+            f"{figures['flips']} verdicts otherwise, on {figures['pictures']} pictures"
+        )
+        reason = batch_failure(figures)
+        if reason is not None:
+            click.echo(f"warning: {engine} together is not as alone: {reason}; written by force", err=True)

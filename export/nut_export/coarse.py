@@ -54,41 +54,43 @@ def prepare_coarse(grouped: GroupedBank, plan: SearchPlan, patches: NDArray[np.f
 
 
 def add_candidates_search(
-    graph: GraphBuilder, embedding: str, coarse: CoarseBank, *, patches: int, engine: str, name: str
+    graph: GraphBuilder, embedding: str, coarse: CoarseBank, *, patches: int, engine: str, name: str, pictures: int = 1
 ) -> Nearest:
     """Add the distance of each patch to its nearest bank vector, by way of candidates.
 
     Args:
         graph: Takes the nodes.
-        embedding: Patch embeddings, float32 (P, D).
+        embedding: Patch embeddings, float32 (N * P, D), picture after picture.
         coarse: The bank and its projection.
-        patches: P.
+        patches: P, of one picture.
         engine: The engine the file is for: each has its own way to multiply in int8.
-        name: Name of the distances, float32 (P,).
+        name: Name of the distances, float32 (N * P,).
+        pictures: N.
     """
     graph.scope = "coarse"
     plan = coarse.plan
     centred = graph.op("Sub", embedding, graph.constant(coarse.grouped.bank.mean, name="search/mean"))
     projected = graph.op("MatMul", centred, graph.constant(coarse.projection.matrix, name="coarse/projection"))
-    numbers = _add_candidates(graph, projected, coarse, patches=patches, engine=engine)  # (P, c)
+    total = pictures * patches
+    numbers = _add_candidates(graph, projected, coarse, patches=total, engine=engine)  # (N * P, c)
 
     graph.scope = "exact"
     rows = graph.constant(coarse.grouped.bank.rows, name="search/bank")
     width = coarse.grouped.bank.rows.shape[1]
-    wanted = -(-patches * plan.candidates * width * 4 // _GATHER_BYTES)
-    block = -(-patches // min(wanted, _MOST_BLOCKS))
+    wanted = -(-total * plan.candidates * width * 4 // _GATHER_BYTES)
+    block = -(-total // min(wanted, _MOST_BLOCKS * pictures))
     squared = []
-    for start in range(0, patches, block):
+    for start in range(0, total, block):
         few, theirs = centred, numbers
-        if block < patches:
-            bounds = (graph.constant([start]), graph.constant([min(start + block, patches)]), graph.constant([0]))
+        if block < total:
+            bounds = (graph.constant([start]), graph.constant([min(start + block, total)]), graph.constant([0]))
             few, theirs = graph.op("Slice", centred, *bounds), graph.op("Slice", numbers, *bounds)
         near = graph.op("Gather", rows, theirs, axis=0)  # (block, c, D)
         squared.append(add_distance(graph, near, graph.op("Unsqueeze", few, graph.constant([1]))))
-    together = graph.op("Concat", *squared, axis=0) if len(squared) > 1 else squared[0]  # (P, c)
-    best, place = graph.smallest(together, 1)  # (P, 1) each
-    number = graph.op("GatherElements", numbers, place, axis=1)  # (P, 1)
-    best, number = _add_exact_for_top(graph, centred, best, number, rows, coarse, patches)
+    together = graph.op("Concat", *squared, axis=0) if len(squared) > 1 else squared[0]  # (N * P, c)
+    best, place = graph.smallest(together, 1)  # (N * P, 1) each
+    number = graph.op("GatherElements", numbers, place, axis=1)  # (N * P, 1)
+    best, number = _add_exact_for_top(graph, centred, best, number, rows, coarse, patches, pictures)
     graph.op("Reshape", graph.op("Sqrt", best), graph.constant([-1]), name=name)
     return Nearest(
         centred=centred,
@@ -98,9 +100,16 @@ def add_candidates_search(
 
 
 def _add_exact_for_top(
-    graph: GraphBuilder, centred: str, best: str, number: str, rows: str, coarse: CoarseBank, patches: int
+    graph: GraphBuilder,
+    centred: str,
+    best: str,
+    number: str,
+    rows: str,
+    coarse: CoarseBank,
+    patches: int,
+    pictures: int,
 ) -> tuple[str, str]:
-    """Search the whole bank again for the patches that are farthest, since the image score is the farthest one's.
+    """Search the whole bank again for the farthest patches of each picture, since its score is the farthest one's.
 
     A distance by way of candidates is never too small. So the patch that is truly the farthest is among the first of
     them, unless as many as `_TOP` patches lost their true neighbour and came out farther than it; and of those that are
@@ -108,19 +117,24 @@ def _add_exact_for_top(
 
     Args:
         graph: Takes the nodes.
-        centred: Centred embeddings, float32 (P, D).
-        best: Squared distances, float32 (P, 1).
-        number: Nearest rows, int64 (P, 1).
+        centred: Centred embeddings, float32 (N * P, D).
+        best: Squared distances, float32 (N * P, 1).
+        number: Nearest rows, int64 (N * P, 1).
         rows: The bank, float32 (rows, D).
         coarse: Its norms.
         patches: P.
+        pictures: N.
 
     Returns:
-        Squared distances and nearest rows, (P, 1) each, exact for the farthest patches.
+        Squared distances and nearest rows, (N * P, 1) each, exact for the farthest patches of each picture.
     """
-    count = min(_TOP, patches)
+    count = min(_TOP, patches)  # T = N * count below
     farthest = graph.op("Neg", best)
-    _, top = graph.smallest(farthest, count, axis=0)  # (T, 1)
+    tops = []
+    for place, own in enumerate(graph.cut(farthest, pictures, patches)):
+        _, top = graph.smallest(own, count, axis=0)  # (count, 1)
+        tops.append(graph.op("Add", top, graph.constant([place * patches])) if place else top)
+    top = graph.join(tops)  # (T, 1)
     few = graph.op("Gather", centred, graph.op("Reshape", top, graph.constant([-1])), axis=0)  # (T, D)
     # The bank on the left: a constant on the right would be packed, and held twice.
     products = graph.op("MatMul", rows, graph.op("Transpose", few, perm=[1, 0]))  # (rows, T)

@@ -8,17 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nut_dataset.cutouts import read_cutout_settings
 from nut_dataset.evenly import evenly
 from nut_dataset.layout import Dataset, fingerprint
 from nut_dataset.progress import Progress, no_progress
+from nut_export.batch import add_batch, check_batch_size
 from nut_export.bundle_id import bundle_id
-from nut_export.cascade import choose_cascade
+from nut_export.cascade import ChosenCascade, choose_cascade
 from nut_export.compat import COMPAT, write_compat
 from nut_export.fast import PLANNED_PICTURES, FastConfig, FastModel, build_fast, pixels_of
 from nut_export.frame_size import at_frame_size, check_frame_size, input_text
 from nut_export.golden import choose_golden, selftest_tolerances, write_golden
 from nut_export.graph import Parts, assemble, prepare
 from nut_export.guard import perturbed
+from nut_export.locator.attach import LocatorConfig, attach_locator
 from nut_export.ovms import LAYOUTS, write_ovms
 from nut_export.parity import Parity, check_parity
 from nut_export.parity_report import write_parity_report
@@ -37,6 +40,7 @@ from nut_runtime.engines.base import PRECISIONS
 from nut_runtime.errors import InputError
 from nut_runtime.manifest import MANIFEST, GoldenFrame, Manifest
 from nut_runtime.pictures import read_picture
+from nut_train.locator.run import LocatorRun
 from nut_train.run import Run, package_versions
 
 __all__ = ["ExportConfig", "Exported", "export_bundle"]
@@ -58,6 +62,8 @@ class ExportConfig:
         layout: Model repository to write as well, one of `nut_export.ovms.LAYOUTS`; None writes none.
         frame_px: Height and width of the only frames that the model is to take; None takes any.
         fast: What of the fast model of `int8` and `cascade` is fixed instead of chosen.
+        batch: Frames that a second model of each engine is to take at once; None writes none.
+        locator: How a locator is exported, where one is given.
     """
 
     name: str | None = None
@@ -69,6 +75,8 @@ class ExportConfig:
     layout: str | None = None
     frame_px: tuple[int, int] | None = None
     fast: FastConfig = field(default_factory=FastConfig)
+    batch: int | None = None
+    locator: LocatorConfig = field(default_factory=LocatorConfig)
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -91,6 +99,8 @@ class ExportConfig:
             raise InputError(f"unknown layout {self.layout!r}, expected one of {', '.join(LAYOUTS)}")
         if self.frame_px is not None:
             check_frame_size(self.frame_px)
+        if self.batch is not None:
+            check_batch_size(self.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +126,8 @@ def export_bundle(
     config: ExportConfig | None = None,
     *,
     dataset_root: Path | None = None,
+    locator: LocatorRun | None = None,
+    trays_root: Path | None = None,
     signing_key: SigningKey | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -127,17 +139,21 @@ def export_bundle(
         out: The bundle folder to write; it appears only when the proof holds.
         config: What is asked for; None takes the defaults.
         dataset_root: Data set for proof and golden frames; None takes the one the run was trained on.
+        locator: Finds the parts that the judge is then given; None where a frame shows one part.
+        trays_root: Tray data set for the locator's proof; None takes the one it was trained on.
         signing_key: Signs the bundle; None leaves it unsigned.
         overwrite: Replace an older bundle.
         progress: Told of each step.
 
     Raises:
         InputError: If the run or the data set is not usable.
-        ParityError: If the exported model does not decide as anomalib does, and the export is not forced.
+        ParityError: If the exported model does not decide as anomalib does, or together otherwise than alone, and the
+            export is not forced.
         OutputError: If `out` exists or cannot be written.
     """
     config = config or ExportConfig()
     inputs = [run.folder, *([] if signing_key is None else [signing_key.path])]
+    inputs += [] if locator is None else [locator.folder]
     with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs) as folder, ExitStack() as stack:
         pictures = find_pictures(run, dataset_root, config.pictures)
         dataset = pictures.dataset
@@ -162,9 +178,10 @@ def export_bundle(
                 engines=sorted(ENGINES),
                 progress=progress,
             )
-        fast: Mapping[str, FastModel] = {}
-        if config.precision == "int8":
-            fast = {engine: choices[0] for engine, choices in options.items()}
+        fast: Mapping[str, FastModel] = (
+            {engine: choices[0] for engine, choices in options.items()} if config.precision == "int8" else {}
+        )
+        if fast:
             facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
         info = model_info(run.point, facts)
         models = _write_models(folder, parts, fast, info)
@@ -174,20 +191,12 @@ def export_bundle(
 
         golden = write_golden(model, choose_golden(predictions, avoids_threshold=config.precision == "int8"), folder)
         draft = _draft(run, facts, models, golden, folder, config)
+        found = None
         if config.precision == "cascade":
             found = choose_cascade(Bundle(folder=folder, manifest=draft), options, info, others, progress)
-        else:
-            found = None
         if found is not None:
             fast = found.fast
-            facts["fast"] = {engine: one.to_json() for engine, one in fast.items()}
-            draft = replace(
-                draft,
-                bundle_id=bundle_id(facts["name"], folder, run.point),
-                precision="cascade",
-                cascade=found.cascade,
-                provenance=facts,
-            )
+            draft = _with_cascade(draft, found, folder, run)
         bundle = Bundle(folder=folder, manifest=draft)
         engines = {name: load_engine(bundle, name) for name in models}
         coarse = {name for name, one in fast.items() if one.plan is not None}
@@ -200,6 +209,16 @@ def export_bundle(
             check_parity(parities, config.tolerance)
         manifest = replace(
             draft,
+            batch=add_batch(
+                bundle,
+                parts,
+                fast,
+                engines,
+                predictions,
+                size=config.batch,
+                is_forced=config.is_forced,
+                progress=progress,
+            ),
             tolerances=selftest_tolerances(bundle, model, list(engines.values())),
             parity={name: parity.summary() for name, parity in parities.items()},
             calibration=calibrate_views(
@@ -211,6 +230,8 @@ def export_bundle(
                 if path.is_file()
             },
         )
+        if locator is not None:
+            manifest = attach_locator(manifest, folder, locator, config.locator, trays=trays_root, progress=progress)
         write_json(folder / MANIFEST, manifest.to_json())
         if signing_key is not None:
             sign_manifest(folder, (folder / MANIFEST).read_bytes(), signing_key)
@@ -253,11 +274,24 @@ def _draft(
     )
 
 
+def _with_cascade(draft: Manifest, found: ChosenCascade, folder: Path, run: Run) -> Manifest:
+    """Return the manifest of a cascade that was chosen."""
+    facts = {**draft.provenance, "fast": {engine: one.to_json() for engine, one in found.fast.items()}}
+    return replace(
+        draft,
+        bundle_id=bundle_id(draft.name, folder, run.point),
+        precision="cascade",
+        cascade=found.cascade,
+        provenance=facts,
+    )
+
+
 def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int, int]) -> dict[str, Any]:
     """Return where the model came from, for the manifest and for the model files themselves."""
     record = run.record
     name = config.name or Path(record["dataset"]["path"] or dataset.root.resolve()).name
     evaluation = record.get("evaluation") or {}
+    cutout = read_cutout_settings(dataset.root)
     return {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "part",
         "trained": record.get("created"),
@@ -278,4 +312,5 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
         "outputs": dict(OUTPUTS),
         "versions": package_versions("onnx", "openvino", "onnxruntime"),
         **{key: record[key] for key in ("checkpoint",) if key in record},
+        **({} if cutout is None else {"cutout": cutout.to_json()}),
     }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nut_dataset.evenly import evenly
 from nut_dataset.progress import Progress, no_progress
-from nut_export.coarse import prepare_coarse
+from nut_export.coarse import CoarseBank, prepare_coarse
 from nut_export.graph import Parts, assemble
 from nut_export.plan import GroupedBank, SearchPlan, choose_plan, group_bank, measure_recall
 from nut_export.quantise import QuantisedFeatures, embeddings, has_depthwise, quantise_features
@@ -72,11 +72,13 @@ class FastModel:
         model: The ONNX model.
         plan: How its bank is searched; None is the exact search.
         features: Its quantised feature extractor; None is the float one.
+        coarse: The bank as its search holds it; None with the exact search.
     """
 
     model: onnx.ModelProto
     plan: SearchPlan | None
     features: QuantisedFeatures | None
+    coarse: CoarseBank | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what a manifest keeps."""
@@ -187,7 +189,7 @@ def plan_fast(
     )
     coarse = None if plan is None else prepare_coarse(grouped, plan, np.concatenate([patches, spoiled]))
     model = assemble(parts, engine=engine, features=backbone, coarse=coarse)
-    return FastModel(model=model, plan=plan, features=features)
+    return FastModel(model=model, plan=plan, features=features, coarse=coarse)
 
 
 def pixels_of(model: "Patchcore", frame: NDArray[np.uint8]) -> NDArray[np.float32]:

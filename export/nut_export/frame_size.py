@@ -66,11 +66,11 @@ def bring_to(picture: NDArray[np.uint8], frame_px: tuple[int, int]) -> NDArray[n
     return np.asarray(cv2.resize(picture, (width, height), interpolation=way), np.uint8)
 
 
-def input_text(frame_px: tuple[int, int] | None) -> str:
-    """Return what a model says of its input, in words."""
+def input_text(frame_px: tuple[int, int] | None, *, frames: int = 1) -> str:
+    """Return what a model for one frame, or for several at once, says of its input, in words."""
     if frame_px is None:
-        return "uint8 [1, H, W, 3], BGR, any H and W"
-    return f"uint8 [1, {frame_px[0]}, {frame_px[1]}, 3], BGR"
+        return f"uint8 [{frames}, H, W, 3], BGR, any H and W"
+    return f"uint8 [{frames}, {frame_px[0]}, {frame_px[1]}, 3], BGR"
 
 
 @contextmanager

@@ -75,41 +75,53 @@ def assemble(
     engine: str = "onnxruntime",
     features: onnx.ModelProto | None = None,
     coarse: CoarseBank | None = None,
+    pictures: int = 1,
 ) -> onnx.ModelProto:
     """Put the deployment graph of DESIGN.md together: exact, in float32, unless something faster is given.
+
+    Several pictures at once have a pre-processing and a backbone each, which share their constants; their patches are
+    searched together, and each has its own score and map.
 
     Args:
         parts: From `prepare`.
         engine: The engine the file is for; the exact graph is the same for all.
         features: A quantised feature extractor in place of the float one.
         coarse: The bank as the fast search holds it, in place of the exact search.
+        pictures: Frames of one size that the graph takes, exactly.
     """
     graph = GraphBuilder()
     size = parts.size
-    add_preprocessing(graph, "image", size=size, mean=parts.backbone.mean, std=parts.backbone.std, name=STAGE_PIXELS)
-    graph.inline(features or parts.features)
+    patches = parts.grid[0] * parts.grid[1]
+    mean, std = parts.backbone.mean, parts.backbone.std
+    pixels = add_preprocessing(graph, "image", size=size, mean=mean, std=std, name=STAGE_PIXELS, pictures=pictures)
+    if pictures == 1:
+        graph.inline(features or parts.features)
+    else:
+        embeddings = [f"{STAGE_EMBEDDING}_{number}" for number in range(pictures)]
+        graph.inline_copies(features or parts.features, pixels, embeddings)
+        graph.join(embeddings, name=STAGE_EMBEDDING)
     if coarse is None:
         bank = parts.bank
         nearest = add_nearest(graph, STAGE_EMBEDDING, bank, name=STAGE_DISTANCES)
     else:
         bank = coarse.grouped.bank
-        patches = parts.grid[0] * parts.grid[1]
         nearest = add_candidates_search(
-            graph, STAGE_EMBEDDING, coarse, patches=patches, engine=engine, name=STAGE_DISTANCES
+            graph, STAGE_EMBEDDING, coarse, patches=patches, engine=engine, name=STAGE_DISTANCES, pictures=pictures
         )
-    add_image_score(graph, STAGE_DISTANCES, nearest, bank, name="raw_score")
-    raw_map = add_anomaly_map(graph, STAGE_DISTANCES, grid=parts.grid, size=size, name="map/raw")
+    add_image_score(graph, STAGE_DISTANCES, nearest, bank, name="raw_score", pictures=pictures, patches=patches)
+    raw_map = add_anomaly_map(graph, STAGE_DISTANCES, grid=parts.grid, size=size, name="map/raw", pictures=pictures)
     graph.scope = "decide"
     _add_decision(graph, "raw_score", parts.point.image, score="pred_score", label="pred_label")
     _add_decision(graph, raw_map, parts.point.pixel, score="anomaly_map", label="pred_mask")
+    frames = [pictures, *(parts.frame_px or ("height", "width")), 3]
     return graph.model(
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, *(parts.frame_px or ("height", "width")), 3])],
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, frames)],
         [
-            helper.make_tensor_value_info("pred_score", TensorProto.FLOAT, [1]),
-            helper.make_tensor_value_info("raw_score", TensorProto.FLOAT, [1]),
-            helper.make_tensor_value_info("pred_label", TensorProto.BOOL, [1]),
-            helper.make_tensor_value_info("anomaly_map", TensorProto.FLOAT, [1, 1, *size]),
-            helper.make_tensor_value_info("pred_mask", TensorProto.BOOL, [1, 1, *size]),
+            helper.make_tensor_value_info("pred_score", TensorProto.FLOAT, [pictures]),
+            helper.make_tensor_value_info("raw_score", TensorProto.FLOAT, [pictures]),
+            helper.make_tensor_value_info("pred_label", TensorProto.BOOL, [pictures]),
+            helper.make_tensor_value_info("anomaly_map", TensorProto.FLOAT, [pictures, 1, *size]),
+            helper.make_tensor_value_info("pred_mask", TensorProto.BOOL, [pictures, 1, *size]),
         ],
         name="patchcore",
     )

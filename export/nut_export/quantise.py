@@ -27,7 +27,15 @@ from nut_runtime.engines.import_onnxruntime import import_onnxruntime
 from nut_runtime.engines.import_openvino import hidden_telemetry, new_core
 from nut_runtime.errors import InputError
 
-__all__ = ["LEAST_PICTURES", "MOST_PICTURES", "QuantisedFeatures", "embeddings", "has_depthwise", "quantise_features"]
+__all__ = [
+    "LEAST_PICTURES",
+    "MOST_PICTURES",
+    "QuantisedFeatures",
+    "embeddings",
+    "has_depthwise",
+    "quantise_features",
+    "quantise_nodes",
+]
 
 LEAST_PICTURES = 8
 """Pictures that the ranges of activations are taken from, at least."""
@@ -107,12 +115,12 @@ def quantise_features(
     others = [node.name for node in features.graph.node if node.op_type != "Conv"]
     kept: list[str] = []
     progress("quantising", 0, 1 + len(convolutions))
-    model = _quantise(features, chosen, [])
+    model = quantise_nodes(features, chosen, [])
     found = error_of(model)
     scope = "everything"
     if found > error:
         scope = "convolutions"
-        model = _quantise(features, chosen, others)
+        model = quantise_nodes(features, chosen, others)
         found = error_of(model)
     if found > error:
         alone = {}
@@ -125,7 +133,7 @@ def quantise_features(
             # errors of single layers add up like independent noise, roughly
             while len(kept) < len(convolutions) and _together(alone, kept) > budget:
                 kept.append(worst_first[len(kept)])
-            model = _quantise(features, chosen, [*others, *kept])
+            model = quantise_nodes(features, chosen, [*others, *kept])
             found = error_of(model)
             if found <= error:
                 break
@@ -158,10 +166,16 @@ def embeddings(features: onnx.ModelProto, pixels: Sequence[NDArray[np.float32]])
     return [np.array(request.infer({name: picture})[0]) for picture in pixels]
 
 
-def _quantise(
+def quantise_nodes(
     features: onnx.ModelProto, pixels: Sequence[NDArray[np.float32]], ignored: Sequence[str]
 ) -> onnx.ModelProto:
-    """Quantise all nodes but the ignored ones."""
+    """Quantise all nodes but the ignored ones.
+
+    Args:
+        features: A model with one input.
+        pixels: What its activations' ranges are taken from.
+        ignored: Names of nodes that stay in float32.
+    """
     import_onnxruntime()  # NNCF would, telemetry and all
     # it shows bars of its own on standard output
     with hidden_telemetry(), contextlib.redirect_stdout(io.StringIO()):

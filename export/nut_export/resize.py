@@ -48,7 +48,8 @@ def add_preprocessing(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     name: str,
-) -> str:
+    pictures: int = 1,
+) -> list[str]:
     """Add resize, channel order and normalisation.
 
     The height is contracted first, on the frame as it lies in memory (`[H, W*3]`), block by block: there is never a
@@ -56,17 +57,39 @@ def add_preprocessing(
 
     Args:
         graph: Takes the nodes.
-        image: A uint8 tensor `[1, H, W, 3]`, BGR, of any H and W.
+        image: A uint8 tensor `[N, H, W, 3]`, BGR, of any H and W.
         size: Height and width of the result in pixels.
         mean: Per-channel mean in RGB order on a 0..1 scale.
         std: Per-channel standard deviation.
-        name: Name of the result, float32 `[1, 3, height, width]`, RGB.
+        name: Name of the result, float32 `[1, 3, height, width]`, RGB; of several pictures with `_` and a number after.
+        pictures: N.
+
+    Returns:
+        The names of the results, one a picture.
     """
     graph.scope = "resize"
     height, width = size
     rows = add_blocks(graph, graph.op("Shape", image, start=1, end=2), height)
     columns = add_blocks(graph, graph.op("Shape", image, start=2, end=3), width)
+    frames = graph.cut(image, pictures, 1)
+    names = [name] if pictures == 1 else [f"{name}_{number}" for number in range(pictures)]
+    for frame, one in zip(frames, names, strict=True):
+        rgb = _resized(graph, frame, rows, columns, size)
+        # (value / 255 - mean) / std, as one multiplication and one addition
+        factor = np.array([1 / (255 * width) for width in std], np.float32).reshape(3, 1, 1)
+        offset = np.array([-middle / width for middle, width in zip(mean, std, strict=True)], np.float32)
+        scaled = graph.op(
+            "Add",
+            graph.op("Mul", rgb, graph.constant(factor, name="resize/factor")),
+            graph.constant(offset.reshape(3, 1, 1), name="resize/offset"),
+        )
+        graph.op("Unsqueeze", scaled, graph.constant([0]), name=one)
+    return names
 
+
+def _resized(graph: GraphBuilder, image: str, rows: list[Block], columns: list[Block], size: tuple[int, int]) -> str:
+    """Add the resize of one picture, uint8 `[1, H, W, 3]`, BGR, to float32 `[3, height, width]`, RGB."""
+    height, width = size
     flat = graph.op("Reshape", graph.op("Squeeze", image, graph.constant([0])), graph.constant([0, -1]))  # (H, W * 3)
     lower = [
         graph.op("MatMul", block.weights, graph.op("Cast", _window(graph, flat, block, axis=0), to=1)) for block in rows
@@ -79,17 +102,7 @@ def add_preprocessing(
         for block in columns
     ]
     bgr = graph.op("Reshape", graph.op("Concat", *small, axis=1), graph.constant([3, height, width]))
-    rgb = graph.op("Gather", bgr, graph.constant([2, 1, 0]), axis=0)
-
-    # (value / 255 - mean) / std, as one multiplication and one addition
-    factor = np.array([1 / (255 * one) for one in std], np.float32).reshape(3, 1, 1)
-    offset = np.array([-middle / one for middle, one in zip(mean, std, strict=True)], np.float32).reshape(3, 1, 1)
-    scaled = graph.op(
-        "Add",
-        graph.op("Mul", rgb, graph.constant(factor, name="resize/factor")),
-        graph.constant(offset, name="resize/offset"),
-    )
-    return graph.op("Unsqueeze", scaled, graph.constant([0]), name=name)
+    return graph.op("Gather", bgr, graph.constant([2, 1, 0]), axis=0)
 
 
 def _window(graph: GraphBuilder, source: str, block: Block, *, axis: int) -> str:

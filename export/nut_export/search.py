@@ -122,7 +122,16 @@ def add_nearest(graph: GraphBuilder, embedding: str, bank: SearchBank, *, name: 
     )
 
 
-def add_image_score(graph: GraphBuilder, distances: str, nearest: Nearest, bank: SearchBank, *, name: str) -> str:
+def add_image_score(
+    graph: GraphBuilder,
+    distances: str,
+    nearest: Nearest,
+    bank: SearchBank,
+    *,
+    name: str,
+    pictures: int = 1,
+    patches: int = 0,
+) -> str:
     """Add the image score: the largest patch distance, weighed by how alone its nearest bank vector stands.
 
     PatchCore (Roth et al. 2022), eq. 6 and 7, as anomalib's `compute_anomaly_score`: with m* the bank vector
@@ -132,18 +141,35 @@ def add_image_score(graph: GraphBuilder, distances: str, nearest: Nearest, bank:
 
     Args:
         graph: Takes the nodes.
-        distances: Float32 (P,).
-        nearest: What the search left.
+        distances: Float32 (N * P,), picture after picture.
+        nearest: What the search left, of all pictures.
         bank: The bank.
-        name: Name of the score, float32 (1,).
+        name: Name of the score, float32 (N,).
+        pictures: N.
+        patches: P; of one picture it need not be known.
     """
     graph.scope = "score"
-    top = graph.op("ArgMax", distances, axis=0, keepdims=1)  # (1,)
-    patch = graph.op("Gather", nearest.centred, top, axis=0)  # (1, D)
-    number = graph.op("Gather", nearest.numbers, top, axis=0)  # (1,)
+    tops = []
+    for place, own in enumerate(graph.cut(distances, pictures, patches)):
+        top = graph.op("ArgMax", own, axis=0, keepdims=1)  # (1,)
+        tops.append(graph.op("Add", top, graph.constant([place * patches])) if place else top)
+    top = graph.join(tops)  # (N,)
+    patch = graph.op("Gather", nearest.centred, top, axis=0)  # (N, D)
+    number = graph.op("Gather", nearest.numbers, top, axis=0)  # (N,)
     table = graph.constant(bank.neighbours, name="score/neighbours")
-    numbers = graph.op("Reshape", graph.op("Gather", table, number, axis=0), graph.constant([-1]))  # (k,)
-    squared = add_distance(graph, nearest.rows(numbers), patch)
+    numbers = graph.op("Reshape", graph.op("Gather", table, number, axis=0), graph.constant([-1]))  # (N * k,)
+    rows = graph.cut(nearest.rows(numbers), pictures, bank.neighbours.shape[1])
+    own_name = name if pictures == 1 else None
+    scores = [
+        _weighed(graph, near, own, bank, own_name)
+        for near, own in zip(rows, graph.cut(patch, pictures, 1), strict=True)
+    ]
+    return graph.join(scores, name=name)
+
+
+def _weighed(graph: GraphBuilder, rows: str, patch: str, bank: SearchBank, name: str | None) -> str:
+    """Add one picture's score from its most distant patch (1, D) and that one's bank vectors (k, D): (1,)."""
+    squared = add_distance(graph, rows, patch)
     support = graph.op("Sqrt", squared)  # (k,), m* first
     score = graph.op("Slice", support, graph.constant([0]), graph.constant([1]))
     if not bank.is_weighed:

@@ -35,7 +35,9 @@ def model_info(point: OperatingPoint, facts: Mapping[str, Any]) -> dict[str, str
     }
 
 
-def write_model(engine: str, model: onnx.ModelProto, folder: Path, info: Mapping[str, str]) -> str:
+def write_model(
+    engine: str, model: onnx.ModelProto, folder: Path, info: Mapping[str, str], *, stem: str = "model"
+) -> str:
     """Write the graph in the format of an engine; as OpenVINO IR in float32 where it is not in int8.
 
     Args:
@@ -43,6 +45,7 @@ def write_model(engine: str, model: onnx.ModelProto, folder: Path, info: Mapping
         model: The deployment graph; `info` is added to its metadata.
         folder: An existing folder.
         info: From `model_info`.
+        stem: Name of the file without its ending.
 
     Returns:
         The name of the file.
@@ -51,17 +54,19 @@ def write_model(engine: str, model: onnx.ModelProto, folder: Path, info: Mapping
     for key, value in info.items():
         model.metadata_props.add(key=f"model_info {key}", value=value)
     if engine == "onnxruntime":
-        onnx.save(model, str(folder / ONNX_FILE))
-        return ONNX_FILE
+        file = f"{stem}.onnx"
+        onnx.save(model, str(folder / file))
+        return file
     openvino = import_openvino()
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        source = Path(place) / ONNX_FILE
+        source = Path(place) / f"{stem}.onnx"
         onnx.save(model, str(source))
         # read_model, not convert_model: the latter folds constants, and the file may hold the bank twice
         converted = new_core().read_model(str(source))
         for key, value in info.items():
             converted.set_rt_info(value, ["model_info", key])
         # compress_to_fp16 is on by default and would move every score
-        openvino.save_model(converted, str(folder / OPENVINO_FILE), compress_to_fp16=False)
+        file = f"{stem}.xml"
+        openvino.save_model(converted, str(folder / file), compress_to_fp16=False)
         del converted  # it maps the source
-    return OPENVINO_FILE
+    return file

@@ -10,6 +10,7 @@ What is where:
 - `engines`: OpenVINO and ONNX Runtime behind one interface; `selftest`: the golden frames on this device
 - `sources`, `cameras`, `triggers`: what comes in; `sinks`, `plc`, `serve`: what goes out; `pipeline`: between them;
   `station_file`, `build_station`: all put together
+- `locate`: the parts of a tray, found, cut out and judged one by one (`TrayInspector`)
 - `scoring`, `pictures`, `errors`, `atomic`: what training, export and the edge share
 """
 
@@ -25,6 +26,7 @@ from nut_runtime.errors import (
     SourceError,
 )
 from nut_runtime.inspector import Inspector
+from nut_runtime.locate.tray import TrayInspector
 from nut_runtime.manifest import Manifest
 from nut_runtime.scoring import OperatingPoint, Scale
 from nut_runtime.verdict import Label, Verdict
@@ -46,6 +48,7 @@ __all__ = [
     "PictureError",
     "Scale",
     "SourceError",
+    "TrayInspector",
     "Verdict",
     "open_bundle",
 ]

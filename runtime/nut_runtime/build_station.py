@@ -13,7 +13,6 @@ from nut_runtime.errors import EngineError, InputError
 from nut_runtime.health import Health
 from nut_runtime.ignore_mask import IgnoreMask
 from nut_runtime.inspector import Inspector
-from nut_runtime.manifest import Manifest
 from nut_runtime.model_slot import ModelSlot
 from nut_runtime.parts import View
 from nut_runtime.pipeline import Pipeline
@@ -167,7 +166,7 @@ def _build(
         sources = [FileParts(files_or_folder)]
     for source in sources:
         stack.callback(source.close)
-    journals = _journals(config, health, stack)
+    journals = _journals(config, health, stack, has_trays=model.inspector.locator is not None)
     listeners: list[Listener] = []
     if config.pictures is not None:
         listeners.append(PictureSink(config.pictures))
@@ -183,7 +182,7 @@ def _build(
             lambda: model.inspector,
             saw=model.saw,
             review_from=config.review_from,
-            masks=_masks(config.cameras, model.inspector.bundle.manifest),
+            masks=_masks(config.cameras, model.inspector),
             health=health,
         ),
         _rules(config, model, health, is_station=is_station),
@@ -220,6 +219,7 @@ def _model(config: StationConfig, health: Health, *, is_station: bool) -> ModelS
             streams=config.streams,
             cache=config.cache,
             verify_key=config.verify_key,
+            locate=config.locate,
             is_tested=False,  # the first one, which `is_strict` asks for
             health=health,
         )
@@ -230,6 +230,7 @@ def _model(config: StationConfig, health: Health, *, is_station: bool) -> ModelS
         streams=config.streams,
         cache=config.cache,
         verify_key=config.verify_key,
+        locate=config.locate,
     )
     return _FixedModel(inspector)
 
@@ -273,7 +274,7 @@ def _camera_parts(
     return [TriggeredParts(feeds, [camera.group for camera in cameras], timeouts, triggers)]
 
 
-def _journals(config: StationConfig, health: Health, stack: ExitStack) -> Sequence[Journal]:
+def _journals(config: StationConfig, health: Health, stack: ExitStack, *, has_trays: bool) -> Sequence[Journal]:
     """Open the files and databases that keep records."""
     journals: list[Journal] = []
 
@@ -284,7 +285,7 @@ def _journals(config: StationConfig, health: Health, stack: ExitStack) -> Sequen
     if config.jsonl is not None:
         opened(JsonlJournal(config.jsonl))
     if config.csv is not None:
-        opened(CsvJournal(config.csv))
+        opened(CsvJournal(config.csv, has_counts=has_trays))
     if config.sqlite is not None:
         opened(SqliteJournal(config.sqlite, health=health))
     if config.outbox is not None:
@@ -328,12 +329,13 @@ def _page(
     return PageServer(config.serve, live, health, facts=facts, fire=fire), live
 
 
-def _masks(cameras: Sequence[CameraConfig], manifest: Manifest) -> Mapping[str, Callable[[Verdict, Frame], Verdict]]:
+def _masks(cameras: Sequence[CameraConfig], inspector: Inspector) -> Mapping[str, Callable[[Verdict, Frame], Verdict]]:
     """Return what leaves the ignored areas out of a camera's verdicts.
 
     Raises:
-        InputError: If a mask cannot be read, or leaves nothing to judge.
+        InputError: If a mask cannot be read, or leaves nothing to judge, or frames show trays.
     """
+    manifest = inspector.bundle.manifest
 
     def applies(mask: IgnoreMask) -> Callable[[Verdict, Frame], Verdict]:
         def apply(verdict: Verdict, frame: Frame) -> Verdict:
@@ -344,6 +346,12 @@ def _masks(cameras: Sequence[CameraConfig], manifest: Manifest) -> Mapping[str, 
 
         return apply
 
+    for camera in cameras:
+        if camera.ignore is not None and inspector.locator is not None:
+            raise InputError(
+                f"{camera.name}: an ignored area goes with one part in a frame, not with trays; give the camera a "
+                "region_px instead, or set locate = false"
+            )
     masks = {camera.name: IgnoreMask.read(camera.ignore) for camera in cameras if camera.ignore is not None}
     for mask in masks.values():
         mask.areas((manifest.input_height_px, manifest.input_width_px))  # refuses one that hides everything
@@ -359,6 +367,8 @@ class _Drift:
         self._watch = DriftWatch.of(self._manifest, every_s=every_s, health=health)
 
     def __call__(self, view: View) -> tuple[str, ...]:
+        if self._model.inspector.locator is not None:
+            return ()  # what is known is what one part looked like, not a tray of them
         manifest = self._model.inspector.bundle.manifest
         if manifest is not self._manifest:
             self._manifest = manifest
@@ -418,7 +428,7 @@ def _refuse_drift(inspector: Inspector) -> None:
     Raises:
         EngineError: If the self-test fails.
     """
-    drift = run_selftest(inspector.bundle, inspector.engine).first_drift
+    drift = run_selftest(inspector.bundle, inspector.engine, inspector.locator).first_drift
     if drift is not None:
         raise EngineError(
             f"the self-test fails at {drift.stage} on {inspector.engine.name} (off by {drift.deviation:.1e}, tolerance "

@@ -4,6 +4,7 @@ import hashlib
 import io
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.errors import BundleError, PictureError
+from nut_runtime.locate.entry import GoldenTray, LocatorEntry
 from nut_runtime.manifest import MANIFEST, FileEntry, GoldenFrame, Manifest
 from nut_runtime.pictures import read_picture
 from nut_runtime.signature import SIGNATURE, verify_manifest
 
-__all__ = ["Bundle", "file_entry", "open_bundle"]
+__all__ = ["Bundle", "ModelFiles", "file_entry", "open_bundle"]
 
 _BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """The files of one model for one engine: one of ONNX, two of an IR.
+
+    Attributes:
+        folder: The bundle.
+        name: The one that the engine is given, as a path below the bundle.
+        entries: What the manifest says of each; empty while a bundle is being made.
+    """
+
+    folder: Path
+    name: str
+    entries: Mapping[str, FileEntry]
+
+    @property
+    def path(self) -> Path:
+        """The file that the engine is given."""
+        return self.folder / self.name
+
+    @property
+    def digest(self) -> str:
+        """A digest of their content, from their SHA-256 in the manifest; hex."""
+        return hashlib.sha256("".join(entry.sha256 for entry in self.entries.values()).encode()).hexdigest()
+
+    def check(self) -> None:
+        """Compare them with their SHA-256 once more, before they are read once more.
+
+        Raises:
+            BundleError: If one was altered, or the whole bundle replaced, since it was opened.
+        """
+        for name, entry in self.entries.items():
+            _check_file(self.folder, name, entry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,53 +70,81 @@ class Bundle:
     manifest: Manifest
     verified_by: str | None = None
 
-    def model_path(self, engine: str, *, is_fast: bool = False) -> Path:
+    def model_path(self, engine: str, *, is_fast: bool = False, is_batch: bool = False) -> Path:
         """Return the model file for an engine.
 
         Args:
             engine: Name of the engine.
             is_fast: Take the fast model of a cascade instead of the exact one.
+            is_batch: Take the one for several frames at once.
 
         Raises:
             BundleError: If the bundle has none for it.
         """
-        cascade = self.manifest.cascade
-        models = cascade.models if is_fast and cascade is not None else self.manifest.models
-        path = models.get(engine)
-        if path is None:
-            raise BundleError(f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}")
-        return self.folder / path
+        return self.model_files(engine, is_fast=is_fast, is_batch=is_batch).path
 
-    def model_digest(self, engine: str, *, is_fast: bool = False) -> str:
+    def model_digest(self, engine: str, *, is_fast: bool = False, is_batch: bool = False) -> str:
         """Return a digest of an engine's model files, from their SHA-256 in the manifest; hex.
 
         Args:
             engine: Name of the engine.
             is_fast: Take the fast model of a cascade instead of the exact one.
+            is_batch: Take the one for several frames at once.
 
         Raises:
             BundleError: If the bundle has no model for it.
         """
-        sums = [self.manifest.files[name].sha256 for name in self._model_files(engine, is_fast=is_fast)]
-        return hashlib.sha256("".join(sums).encode()).hexdigest()
+        return self.model_files(engine, is_fast=is_fast, is_batch=is_batch).digest
 
-    def check_model(self, engine: str, *, is_fast: bool = False) -> None:
-        """Compare an engine's model files with their SHA-256 once more, before they are read once more.
+    def model_files(self, engine: str, *, is_fast: bool = False, is_batch: bool = False) -> ModelFiles:
+        """Return the judge's model files for an engine.
 
         Args:
             engine: Name of the engine.
-            is_fast: Check the fast model of a cascade instead of the exact one.
+            is_fast: Take the fast model of a cascade instead of the exact one.
+            is_batch: Take the one for several frames at once.
 
         Raises:
-            BundleError: If one was altered, or the whole bundle replaced, since it was opened.
+            BundleError: If the bundle has none for it.
         """
-        for name in self._model_files(engine, is_fast=is_fast):
-            _check_file(self.folder, name, self.manifest.files[name])
+        cascade, batch = self.manifest.cascade, self.manifest.batch
+        if is_batch:
+            path = None if batch is None else batch.models.get(engine)
+            if path is None:
+                raise BundleError(
+                    f"{self.folder} has no model of {engine} for several frames at once; export it with --batch N"
+                )
+            return self._files(path)
+        models = cascade.models if is_fast and cascade is not None else self.manifest.models
+        path = models.get(engine)
+        if path is None:
+            raise BundleError(f"{self.folder} has no model for {engine}, only for {', '.join(self.manifest.models)}")
+        return self._files(path)
 
-    def _model_files(self, engine: str, *, is_fast: bool) -> list[str]:
-        """Return the files of an engine's model: one of ONNX, two of an IR."""
-        path = self.model_path(engine, is_fast=is_fast).relative_to(self.folder).as_posix()
-        return [name for name in (path, f"{path.removesuffix('.xml')}.bin") if name in self.manifest.files]
+    def locator_entry(self) -> LocatorEntry:
+        """Return what the manifest says of the locator.
+
+        Raises:
+            BundleError: If the bundle has none.
+        """
+        if self.manifest.locator is None:
+            raise BundleError(f"{self.folder} has no locator; export it with one, or judge whole frames (--no-locate)")
+        return self.manifest.locator
+
+    def locator_files(self, engine: str) -> ModelFiles:
+        """Return the locator's model files for an engine.
+
+        Raises:
+            BundleError: If the bundle has no locator, or none for it.
+        """
+        models = self.locator_entry().models
+        if engine not in models:
+            raise BundleError(f"{self.folder} has no locator for {engine}, only for {', '.join(models)}")
+        return self._files(models[engine])
+
+    def _files(self, path: str) -> ModelFiles:
+        names = [name for name in (path, f"{path.removesuffix('.xml')}.bin") if name in self.manifest.files]
+        return ModelFiles(folder=self.folder, name=path, entries={name: self.manifest.files[name] for name in names})
 
     def unlisted_files(self) -> list[str]:
         """Return the files in the folder that the manifest does not vouch for, as paths below it; none is ever used."""
@@ -88,7 +152,7 @@ class Bundle:
         there = (path for path in self.folder.rglob("*") if path.is_symlink() or not path.is_dir())
         return sorted({path.relative_to(self.folder).as_posix() for path in there} - known)
 
-    def golden_frame(self, frame: GoldenFrame) -> NDArray[np.uint8]:
+    def golden_frame(self, frame: GoldenFrame | GoldenTray) -> NDArray[np.uint8]:
         """Return a golden frame's picture, uint8 BGR `[H, W, 3]`.
 
         Raises:
@@ -105,12 +169,27 @@ class Bundle:
         Raises:
             BundleError: If the file is broken; pickled content is refused.
         """
+        return self._arrays(frame.stages)
+
+    def golden_map(self, tray: GoldenTray) -> NDArray[np.float32]:
+        """Return the reference's distance map of a golden tray, float32 `[h, w]`.
+
+        Raises:
+            BundleError: If the file is broken; pickled content is refused.
+        """
+        distance_map = self._arrays(tray.map).get("distance_map", np.zeros(0))
+        if distance_map.ndim != 2 or not np.issubdtype(distance_map.dtype, np.floating):  # noqa: PLR2004 - [h, w]
+            raise BundleError(f"{self.folder / tray.map} holds no distance_map; export the bundle again")
+        return distance_map.astype(np.float32)
+
+    def _arrays(self, name: str) -> dict[str, NDArray[np.generic]]:
+        path = self.folder / name
         try:
-            content = io.BytesIO((self.folder / frame.stages).read_bytes())
+            content = io.BytesIO(path.read_bytes())
             with np.load(content, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
         except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-            raise BundleError(f"{self.folder / frame.stages} cannot be read: {error}") from error
+            raise BundleError(f"{path} cannot be read: {error}") from error
 
 
 def open_bundle(folder: str | Path, *, verify_key: str | Path | None = None) -> Bundle:

@@ -5,6 +5,7 @@ from typing import Any
 
 from nut_runtime.bundle import Bundle
 from nut_runtime.errors import BundleError
+from nut_runtime.manifest import Manifest
 from nut_runtime.signature import read_signature
 
 __all__ = ["info_rows", "signature_words"]
@@ -35,20 +36,14 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
         ("precision", manifest.precision),
         ("threshold", f"raw {manifest.point.image.threshold:.6g}, {_rate_words(calibration)}"),
     ]
-    if manifest.point.review_from is not None:
-        rows.append(("review", f"from raw {manifest.point.review_from:.6g}, score {manifest.point.review_score:.3f}"))
-    if manifest.history:
-        last = manifest.history[-1]
-        why = f" ({last.reason})" if last.reason else ""
-        rows.append(("", f"moved {last.when} from raw {last.before.image.threshold:.6g}, {last.bundle_id}{why}"))
-    if calibration and not calibration.get("is_supported", True):
-        held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
-        kind = "cross-fitted" if calibration.get("method") == "crossfit" else "held-out"
-        rows.append(("", f"{held_out} {kind} pictures can speak for no less than {smallest:.1f}%"))
+    rows += _threshold_rows(manifest, calibration)
+    if (batch := manifest.batch) is not None:
+        rows.append(("batch", f"{batch.size} frames at once as well, {', '.join(batch.models)}"))
     for engine, chosen in facts.get("fast", {}).items():
         rows.append((f"fast {engine}", _fast_words(chosen)))
     for engine, width in manifest.cascade.guard.items() if manifest.cascade is not None else ():
         rows.append((f"guard {engine}", f"the exact model decides within {width:.3g} of the threshold"))
+    rows += _locator_rows(manifest)
     for engine, figures in manifest.parity.items():
         rows.append(
             (
@@ -67,6 +62,14 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
     return rows
 
 
+def _locator_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return a line on the locator, if there is one."""
+    found = manifest.locator
+    if found is None:
+        return []
+    return [("locator", f"{found.precision}, searches at {found.long_side_px} px, cuts out {found.cutout}")]
+
+
 def signature_words(bundle: Bundle) -> str:
     """Say who signed a bundle, and whether that was verified."""
     if bundle.verified_by is not None:
@@ -76,6 +79,22 @@ def signature_words(bundle: Bundle) -> str:
     except BundleError as error:
         return f"unusable, not verified ({error})"
     return "none" if signature is None else f"by {signature.key}, not verified (no --verify-key)"
+
+
+def _threshold_rows(manifest: Manifest, calibration: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Say more of the threshold: where review begins, who moved it last, and what it cannot promise."""
+    rows = []
+    if manifest.point.review_from is not None:
+        rows.append(("review", f"from raw {manifest.point.review_from:.6g}, score {manifest.point.review_score:.3f}"))
+    if manifest.history:
+        last = manifest.history[-1]
+        why = f" ({last.reason})" if last.reason else ""
+        rows.append(("", f"moved {last.when} from raw {last.before.image.threshold:.6g}, {last.bundle_id}{why}"))
+    if calibration and not calibration.get("is_supported", True):
+        held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
+        kind = "cross-fitted" if calibration.get("method") == "crossfit" else "held-out"
+        rows.append(("", f"{held_out} {kind} pictures can speak for no less than {smallest:.1f}%"))
+    return rows
 
 
 def _rate_words(calibration: Mapping[str, Any]) -> str:

@@ -11,9 +11,10 @@ from nut_runtime.cameras_cli import cameras, capture
 from nut_runtime.cli_errors import NutGroup, say
 from nut_runtime.cli_options import engine_options, key_option, model_option
 from nut_runtime.engines import Engine, available_engines, load_engine
+from nut_runtime.locate.locator import Locator
 from nut_runtime.machine import this_machine
 from nut_runtime.run_cli import EXIT_FAILURES, EXIT_UNUSABLE, run
-from nut_runtime.selftest import SelfTest, run_selftest
+from nut_runtime.selftest import LOCATOR_CENTRES, SelfTest, run_selftest
 from nut_runtime.service.service_cli import service
 from nut_runtime.station_cli import config
 
@@ -119,7 +120,8 @@ def _arithmetic(bundle: Bundle, engine: Engine) -> str:
 def _doctor_engine(bundle: Bundle, name: str, threads: int | None) -> bool:
     """Print one engine's self-test; return whether it passed."""
     loaded = load_engine(bundle, name, threads=threads)
-    test: SelfTest = run_selftest(bundle, loaded)
+    locator = None if bundle.manifest.locator is None else Locator(bundle, engine=name, threads=threads)
+    test: SelfTest = run_selftest(bundle, loaded, locator)
     frames = len(bundle.manifest.golden)
     arithmetic = _arithmetic(bundle, loaded)
     say(f"\n{name} {loaded.version}, computing in {arithmetic}, {test.latency_ms:.1f} ms a golden frame")
@@ -127,6 +129,10 @@ def _doctor_engine(bundle: Bundle, name: str, threads: int | None) -> bool:
         mark = click.style("ok   ", fg="green") if stage.passed else click.style("DRIFT", fg="red", bold=True)
         if stage.stage == "verdict":
             what = f"{int(stage.deviation)} of {frames} verdicts flipped"
+        elif stage.stage == LOCATOR_CENTRES and stage.deviation == float("inf"):
+            what = "another number of parts is found"
+        elif stage.stage == LOCATOR_CENTRES:
+            what = f"off by {stage.deviation:.1f} px (tolerance {stage.tolerance:g} px)"
         else:
             what = f"off by {stage.deviation:.1e} (tolerance {stage.tolerance:.1e})"
         say(f"  {mark} {stage.stage:<22}{what}")

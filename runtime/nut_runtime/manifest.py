@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from nut_runtime.batch_models import BatchModels
 from nut_runtime.errors import BundleError, InputError
+from nut_runtime.locate.entry import LocatorEntry
+from nut_runtime.locate.settings import CutoutSettings
 from nut_runtime.point_history import PointMove
 from nut_runtime.scoring import OperatingPoint
 from nut_runtime.view_calibration import ViewCalibration
@@ -14,7 +17,9 @@ from nut_runtime.view_calibration import ViewCalibration
 __all__ = ["MANIFEST", "SCHEMA", "Cascade", "FileEntry", "GoldenFrame", "Manifest"]
 
 MANIFEST = "manifest.json"
-SCHEMA = 1
+SCHEMA = 2
+"""2 for a bundle with a locator, 1 for one without: a runtime that knows of no locators would judge a whole tray as one
+part, and must refuse."""
 
 # A name or a path below the bundle: letters, digits and -_. in each part, none starting with a dot. So no
 # absolute path, no drive, no backslash and no way up.
@@ -76,7 +81,7 @@ class Cascade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The content of `manifest.json`, schema 1.
+    """The content of `manifest.json`.
 
     Attributes:
         bundle_id: Names this very model with this operating point.
@@ -97,6 +102,8 @@ class Manifest:
         frame_px: Height and width of the only frames the model files take; None where they take any.
         calibration: What the views of good parts were like; None in bundles from before it was stored.
         history: How the operating point was moved since the export, the oldest change first.
+        locator: What finds the parts of a tray, each of which is then judged; None where a frame shows one part.
+        batch: Models that judge several frames at once; None where none were asked for.
     """
 
     bundle_id: str
@@ -116,12 +123,19 @@ class Manifest:
     cascade: Cascade | None = None
     frame_px: tuple[int, int] | None = None
     calibration: ViewCalibration | None = None
+    locator: LocatorEntry | None = None
+    batch: BatchModels | None = None
     history: tuple[PointMove, ...] = ()
+
+    @property
+    def schema(self) -> int:
+        """The number that says which runtimes read it."""
+        return SCHEMA if self.locator is not None else 1
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types, the schema number first."""
         return {
-            "schema": SCHEMA,
+            "schema": self.schema,
             "bundle_id": self.bundle_id,
             "name": self.name,
             "created": self.created,
@@ -152,6 +166,8 @@ class Manifest:
             **({} if self.frame_px is None else {"frame_px": list(self.frame_px)}),
             **({} if self.calibration is None else {"calibration": self.calibration.to_json()}),
             **({} if not self.history else {"history": [move.to_json() for move in self.history]}),
+            **({} if self.locator is None else {"locator": self.locator.to_json()}),
+            **({} if self.batch is None else {"batch": self.batch.to_json()}),
         }
 
     @classmethod
@@ -176,6 +192,9 @@ class Manifest:
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, InputError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise BundleError(f"{MANIFEST} is incomplete: {reason}; export the bundle again") from error
+        if data["schema"] != manifest.schema:
+            has = "without" if manifest.locator is None else "with"
+            raise BundleError(f"{MANIFEST} has schema {data['schema']} {has} a locator; export the bundle again")
         _check_paths(manifest)
         _check_values(manifest)
         return manifest
@@ -215,6 +234,8 @@ class Manifest:
             frame_px=_frame_px(data.get("frame_px")),
             calibration=None if data.get("calibration") is None else ViewCalibration.from_json(data["calibration"]),
             history=tuple(PointMove.from_json(move) for move in data.get("history") or ()),
+            locator=None if data.get("locator") is None else LocatorEntry.from_json(data["locator"]),
+            batch=None if data.get("batch") is None else BatchModels.from_json(data["batch"]),
         )
 
 
@@ -249,10 +270,12 @@ def _check_paths(manifest: Manifest) -> None:
         if _SHA256.fullmatch(entry.sha256) is None:
             raise BundleError(f"{MANIFEST} has no valid SHA-256 for {path}; export the bundle again")
     named = [*manifest.models.values(), *(manifest.cascade.models.values() if manifest.cascade else ())]
+    named += manifest.batch.models.values() if manifest.batch else ()
     # An IR keeps its weights, the memory bank among them, in a second file.
     named += [f"{path.removesuffix('.xml')}.bin" for path in named if path.endswith(".xml")]
     for frame in manifest.golden:
         named += [frame.picture, frame.stages]
+    named += manifest.locator.files if manifest.locator is not None else ()
     for path in named:
         if path not in manifest.files:
             raise BundleError(f"{MANIFEST} refers to {path!r}, which is not among its files")
@@ -270,6 +293,8 @@ def _check_values(manifest: Manifest) -> None:
         raise BundleError(f"{MANIFEST} has the precision {manifest.precision} {has} a cascade; export it again")
     if manifest.cascade is not None:
         _check_cascade(manifest.cascade, manifest.models)
+    if manifest.locator is not None:
+        _check_locator(manifest.locator, manifest)
     for stage, tolerance in manifest.tolerances.items():
         if not 0 <= tolerance < float("inf"):
             raise BundleError(f"{MANIFEST} has the tolerance {tolerance} for {stage}; export the bundle again")
@@ -283,3 +308,26 @@ def _check_cascade(cascade: Cascade, exact: Mapping[str, str]) -> None:
             raise BundleError(
                 f"{MANIFEST} has a fast model for {engine} without exact one or guard band; export it again"
             )
+
+
+def _check_locator(locator: LocatorEntry, manifest: Manifest) -> None:
+    """Refuse a locator whose cut-outs are not what the judge was trained for, such as that of another bundle."""
+    missing = sorted(set(manifest.models) - set(locator.models))
+    if missing:
+        raise BundleError(f"{MANIFEST} has a locator without a model for {missing[0]}; export the bundle again")
+    cut = locator.cutout
+    try:
+        trained = manifest.provenance.get("cutout")
+        expected = cut if trained is None else CutoutSettings.from_json(trained)
+    except InputError as error:
+        raise BundleError(f"{MANIFEST} does not say what the judge was trained for: {error}") from error
+    if expected != cut:
+        raise BundleError(
+            f"{MANIFEST}: the locator cuts out {cut}, but the judge was trained for {expected}; "
+            "export a judge that was trained on the cut-outs of this locator"
+        )
+    if manifest.frame_px not in (None, (cut.size_px, cut.size_px)):
+        raise BundleError(
+            f"{MANIFEST}: the locator cuts out {cut.size_px}x{cut.size_px} px, but the judge takes frames of "
+            f"{manifest.frame_px[1]}x{manifest.frame_px[0]} only; export it without a frame size, or with this one"
+        )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nut_runtime.bundle import open_bundle
 from nut_runtime.bundle_watch import FolderState, look_at
-from nut_runtime.errors import EngineError, NutError
+from nut_runtime.errors import BundleError, EngineError, NutError
 from nut_runtime.health import Health
 from nut_runtime.inspector import Inspector
 from nut_runtime.selftest import run_selftest
@@ -38,6 +38,8 @@ class ModelSlot:
         streams: Frames judged at a time.
         cache: Folder for what OpenVINO compiled.
         verify_key: Refuses a bundle, now and later, that no key in this file has signed.
+        locate: Whether frames show trays, as in `Inspector`. With None the first bundle decides, and one that would
+            decide otherwise is refused later: a station does not change from parts to trays while it runs.
         is_tested: Whether the first model, too, is tested on its golden frames before it judges, as each later one is.
         health: Told how the model is, as `model`.
         on_switch: Told of each inspector that replaced another one, from the watching thread.
@@ -61,6 +63,7 @@ class ModelSlot:
         streams: int = 1,
         cache: Path | None = None,
         verify_key: str | Path | None = None,
+        locate: bool | None = None,
         is_tested: bool = True,
         health: Health | None = None,
         on_switch: Callable[[Inspector], None] | None = None,
@@ -69,13 +72,17 @@ class ModelSlot:
         patience_s: float = 30.0,
     ) -> None:
         self._path = Path(path)
-        self._open = functools.partial(Inspector, engine=engine, threads=threads, streams=streams, cache=cache)
+        self._open = functools.partial(
+            Inspector, engine=engine, threads=threads, streams=streams, cache=cache, locate=locate
+        )
         self._verify_key = verify_key
         self._health, self._on_switch = health or Health(), on_switch
         self._every_s, self._settle_s, self._patience_s = every_s, settle_s, patience_s
         self._sizes: dict[tuple[int, int], None] = {}  # in the order they were seen first
         self._loaded = look_at(self._path)
+        self._is_locating: bool | None = None
         self._inspector = self._load(self._path, is_tested=is_tested)
+        self._is_locating = self._inspector.locator is not None
         self._refused: FolderState | None = None
         self._waiting: tuple[FolderState, float] | None = None  # a change, and since when it has not changed again
         self._checking = threading.Lock()
@@ -174,8 +181,11 @@ class ModelSlot:
         # The folder itself, not a link to it: the link may be switched while the files are read one after the other.
         bundle = open_bundle(folder.resolve() if folder.is_dir() else folder, verify_key=self._verify_key)
         inspector = self._open(bundle)
+        if self._is_locating not in (None, inspector.locator is not None):
+            has, does = ("a", "whole frames") if inspector.locator is not None else ("no", "the parts of trays")
+            raise BundleError(f"{folder} has {has} locator, but the station judges {does}; restart it")
         if is_tested:
-            drift = run_selftest(bundle, inspector.engine).first_drift
+            drift = run_selftest(bundle, inspector.engine, inspector.locator).first_drift
             if drift is not None:
                 raise EngineError(
                     f"{folder} does not judge here as the reference did: {drift.stage} is off by {drift.deviation:.1e} "

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nut_runtime.locate.tray import Tray
 from nut_runtime.sources.base import Frame
 from nut_runtime.verdict import Label, Reason, Verdict
 
@@ -55,6 +56,7 @@ class View:
         error: The same in words, for a person.
         wait_ms: From the capture to the moment it was taken up to be judged.
         warnings: What is not as it was when the model was calibrated, such as `darker than usual`.
+        tray: The parts in it, where it was searched for parts.
     """
 
     frame: Frame
@@ -64,6 +66,7 @@ class View:
     error: str = ""
     wait_ms: float = 0.0
     warnings: tuple[str, ...] = ()
+    tray: Tray | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -154,8 +154,8 @@ def _refuse_by_header(path: Path, data: bytes) -> None:
     _check_size(str(path), header.height_px, header.width_px)
 
 
-def encode_png(picture: NDArray[np.uint8]) -> bytes:
-    """Return `picture` (`[H, W]` or BGR `[H, W, 3]`, uint8) as PNG bytes, lossless."""
+def encode_png(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """Return `picture` (`[H, W]` or BGR `[H, W, 3]`, uint8 or uint16) as PNG bytes, lossless."""
     done, data = quiet_opencv().imencode(".png", picture)
     if not done:
         raise InputError(f"cannot encode a picture of shape {list(picture.shape)} as PNG")

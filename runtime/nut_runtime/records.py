@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nut_runtime.locate.tray import COUNTS, Nut
 from nut_runtime.parts import JudgedPart, Part, View
-from nut_runtime.verdict import Label, Reason
+from nut_runtime.regions import Box
+from nut_runtime.verdict import Label, Reason, Verdict
 
 __all__ = ["RECORD_SCHEMA", "answer_of", "part_record"]
 
@@ -27,7 +29,8 @@ def part_record(
     """Return a part's record, schema 2 (docs/runtime.md).
 
     Scores, boxes and times are those of one view: the one with the highest score, or of a part without a verdict the
-    first view that has none. A part with several views has all of them under `views`.
+    first view that has none. A part with several views has all of them under `views`. One that is a tray has its parts
+    under `nuts`, and how many came to what under `counts`.
 
     Args:
         part: The part.
@@ -71,6 +74,14 @@ def part_record(
             }
             for view in views
         ]
+    trays = [(view, view.tray) for view in views if view.tray is not None]
+    if trays:
+        record["counts"] = {name: sum(tray.counts[name] for _, tray in trays) for name in COUNTS}
+        record["nuts"] = [
+            _nut(nut, f"{record['id']}/{place}" if len(views) > 1 else record["id"], view)
+            for place, view in enumerate(views, 1)
+            for nut in (view.tray.nuts if view.tray is not None else ())
+        ]
     return record
 
 
@@ -93,15 +104,37 @@ def _deciding(views: Sequence[View], label: Label) -> View:
     return max(judged, key=lambda view: 0.0 if view.verdict is None else view.verdict.pred_score)
 
 
+def _nut(nut: Nut, tray_id: str, view: View) -> dict[str, Any]:
+    """Return the record of one part of a tray."""
+    one = nut.instance
+    return {
+        "id": f"{tray_id}/{one.number}",
+        "number": one.number,
+        "camera": view.frame.camera,
+        "label": str(nut.label),
+        "reason": None if one.is_complete else str(Reason.INCOMPLETE),
+        "flaw": None if one.flaw is None else str(one.flaw),
+        **_scores_of(nut.verdict, nut.boxes),
+        "centre": [round(one.centre[0], 1), round(one.centre[1], 1)],
+        "box": [one.x, one.y, one.width, one.height],
+        "angle_deg": round(one.angle_deg, 1),
+        "area_px": one.area_px,
+    }
+
+
 def _scores(view: View) -> dict[str, Any]:
-    if view.verdict is None:
+    return _scores_of(view.verdict, () if view.verdict is None else view.verdict.boxes)
+
+
+def _scores_of(verdict: Verdict | None, boxes: Sequence[Box]) -> dict[str, Any]:
+    if verdict is None:
         return {"pred_score": None, "raw_score": None, "rejudged": False, "masked": False, "boxes": []}
     return {
-        "pred_score": round(view.verdict.pred_score, 6),
-        "raw_score": round(view.verdict.raw_score, 6),
-        "rejudged": view.verdict.is_rejudged,
-        "masked": view.verdict.is_masked,
-        "boxes": [box.to_json() for box in view.verdict.boxes],
+        "pred_score": round(verdict.pred_score, 6),
+        "raw_score": round(verdict.raw_score, 6),
+        "rejudged": verdict.is_rejudged,
+        "masked": verdict.is_masked,
+        "boxes": [box.to_json() for box in boxes],
     }
 
 

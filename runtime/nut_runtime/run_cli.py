@@ -115,6 +115,11 @@ _ALSO_WITH_CONFIG = {"config", "model", "limit", "strict", "quiet", "fail_on_def
     metavar="N",
     help="Judge N frames at a time: more parts a second, each of them later.",
 )
+@click.option(
+    "--locate/--no-locate",
+    default=None,
+    help="Find the parts of a tray and judge each; done where the bundle has a locator.",
+)
 @click.option("--fail-on-defect", is_flag=True, help="Exit with code 3 when a part was defective.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N parts.")
 @click.option("--strict", is_flag=True, help="Run the self-test first and refuse to judge if it fails.")
@@ -129,6 +134,7 @@ def run(ctx: click.Context, **options: Any) -> None:
 
     \b
     nut-runtime run --camera 0
+    nut-runtime run trays/ --locate --save-dir out --save all
     nut-runtime run --camera 0 --sqlite verdicts.sqlite --save-dir rejects --serve 8080
     nut-runtime run --config station.toml
     nut-runtime run parts/ --model bundle --save-dir out --save all
@@ -190,6 +196,7 @@ def _config(ctx: click.Context, options: dict[str, Any]) -> StationConfig:
         threads=options["threads"],
         cache=options["cache"],
         verify_key=options["verify_key"],
+        locate=options["locate"],
         review_from=options["review_from"],
         jsonl=options["output"],
         csv=options["csv"],

@@ -12,6 +12,7 @@ import click
 from nut_runtime.cli_errors import say
 from nut_runtime.errors import OutputError
 from nut_runtime.inspector import Inspector
+from nut_runtime.locate.tray_overlay import count_words
 from nut_runtime.parts import JudgedPart
 from nut_runtime.pipeline import Pipeline, Summary
 from nut_runtime.verdict import Label
@@ -58,7 +59,8 @@ def run_on_screen(
                 word, style = _WORDS[part.label]
                 # A station outlives the terminal it was started from.
                 with suppress(OutputError) if is_station else nullcontext():
-                    say(f"{click.style(word, **style)} {part.record['pred_score']:.3f}  {part.record['source']}")
+                    score, source = part.record["pred_score"], part.record["source"]
+                    say(f"{click.style(word, **style)} {score:.3f}  {source}{_counts(part)}")
             if bar is not None:
                 bar.update(1, part)
 
@@ -69,6 +71,11 @@ def run_on_screen(
                 click.echo(f"error: {message}", err=True)
 
         return pipeline.run(on_part=on_part, on_failure=on_failure)
+
+
+def _counts(part: JudgedPart) -> str:
+    """Return what the parts of a tray came to, in words; nothing where a frame shows one part."""
+    return f"  {count_words(part.record['counts'])}" if "counts" in part.record else ""
 
 
 def _rate() -> Callable[[Any], str]:
@@ -93,6 +100,8 @@ def print_summary(summary: Summary, inspector: Inspector) -> None:
         line += f", {summary.reviews} to review"
     if summary.failed:
         line += f", {summary.failed} failures"
+    if summary.nuts:
+        line += f", {count_words(summary.nuts)}"
     if inspector.bundle.manifest.cascade is not None:
         line += f", {summary.rejudged} judged twice"
     if summary.parts:

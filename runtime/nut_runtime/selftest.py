@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,14 @@ from nut_runtime.contract import STAGES
 from nut_runtime.engines.base import Engine
 from nut_runtime.engines.cascade import CascadeEngine
 from nut_runtime.errors import BundleError
+from nut_runtime.locate.locator import Locator
 from nut_runtime.manifest import GoldenFrame
 from nut_runtime.scoring import is_defective, normalise
 
 __all__ = [
     "FAST_PREFIX",
+    "LOCATOR_CENTRES",
+    "LOCATOR_MAP",
     "RAW_SCORE",
     "VERDICT",
     "SelfTest",
@@ -30,8 +33,11 @@ __all__ = [
 
 FAST_PREFIX = "fast/"
 """Before a stage's name: that stage of a cascade's fast model."""
+LOCATOR_MAP = "locator/distance_map"
+LOCATOR_CENTRES = "locator/centres"
 RAW_SCORE = "raw_score"
 VERDICT = "verdict"
+_CENTRES_TOLERANCE_PX = 2.0
 _REPEATS = 10  # per frame, for the latency that is printed
 _SAMPLES = 4096  # values kept of a large tensor
 
@@ -42,9 +48,10 @@ class StageResult:
 
     Attributes:
         stage: `stage/pixels`, `stage/embedding`, `stage/distances`, `raw_score` or `verdict`; those of a cascade's
-            fast model after `fast/`.
+            fast model after `fast/`; `locator/distance_map` and `locator/centres`.
         deviation: Largest difference over all golden frames, as a share of the reference's largest value; for
-            `verdict` the number of frames judged otherwise.
+            `verdict` the number of frames judged otherwise; for the locator's map the difference itself, and for its
+            centres the distance in pixels of the frame, infinite where another number of parts is found.
         tolerance: What the bundle lets pass.
     """
 
@@ -104,8 +111,13 @@ def deviation(found: NDArray[np.float32], reference: NDArray[np.float32]) -> flo
     return share if np.isfinite(share) else float("inf")
 
 
-def run_selftest(bundle: Bundle, engine: Engine) -> SelfTest:
+def run_selftest(bundle: Bundle, engine: Engine, locator: Locator | None = None) -> SelfTest:
     """Judge the golden frames and compare every stage with the reference's tensors.
+
+    Args:
+        bundle: The bundle.
+        engine: Its judge, loaded.
+        locator: Its locator, loaded; None where it has none, or that is not used.
 
     Raises:
         BundleError: If there are no golden frames, or a golden file cannot be read or lacks a stage.
@@ -133,7 +145,37 @@ def run_selftest(bundle: Bundle, engine: Engine) -> SelfTest:
         for stage, share in worst.items()
     ]
     stages.append(StageResult(stage=VERDICT, deviation=float(flips), tolerance=0.0))
+    if locator is not None:
+        stages += _locator_stages(bundle, locator)
     return SelfTest(stages=tuple(stages), latency_ms=statistics.median(times) if times else float("nan"))
+
+
+def _locator_stages(bundle: Bundle, locator: Locator) -> list[StageResult]:
+    """Search the golden trays and compare maps and centres with the reference's."""
+    if not locator.entry.golden:
+        raise BundleError(f"{bundle.folder} has no golden trays to test its locator with; export the bundle again")
+    map_off = centres_off = 0.0
+    for tray in locator.entry.golden:
+        frame = bundle.golden_frame(tray)
+        found, reference = locator.locate(frame), bundle.golden_map(tray)
+        is_alike = found.shape == reference.shape and bool(np.isfinite(reference).all())
+        map_off = max(map_off, float(np.abs(found - reference).max(initial=0.0)) if is_alike else float("inf"))
+        centres = [one.centre for one in locator.find(frame)]
+        centres_off = max(centres_off, _farthest(centres, tray.centres))
+    return [
+        StageResult(stage=LOCATOR_MAP, deviation=map_off, tolerance=locator.entry.tolerances.get(locator.name, 0.0)),
+        StageResult(stage=LOCATOR_CENTRES, deviation=centres_off, tolerance=_CENTRES_TOLERANCE_PX),
+    ]
+
+
+def _farthest(found: Sequence[tuple[float, float]], reference: Sequence[tuple[float, float]]) -> float:
+    """Return how far the farthest of either is from the nearest of the other; infinite for another number of them."""
+    if len(found) != len(reference):
+        return float("inf")
+    if not found:
+        return 0.0
+    distances = np.linalg.norm(np.array(found)[:, None] - np.array(reference)[None], axis=2)
+    return float(max(distances.min(axis=0).max(), distances.min(axis=1).max()))
 
 
 def stage_deviations(

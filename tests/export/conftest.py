@@ -244,6 +244,7 @@ def export_fast(
             monkeypatch.setattr(cascade, "guard_band", as_if_timed)
             folder = tmp_path_factory.mktemp(precision) / "bundle"
             options = ["--components", "152", "--candidates", "8", "--pictures", "6", "--dataset", str(more_nuts)]
+            options += ["--batch", "2"]
             options += ["--force"] if precision == "int8" else []
             command = ["export", str(run_folder), "-o", str(folder), "--precision", precision, *options]
             result = CliRunner().invoke(main, command)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nut_runtime.batch_models import BatchModels
 from nut_runtime.errors import BundleError
 from nut_runtime.manifest import SCHEMA, Cascade, FileEntry, GoldenFrame, Manifest
 from nut_runtime.scoring import OperatingPoint, Scale
@@ -73,7 +74,16 @@ CALIBRATED = replace(
 )
 
 
-@pytest.mark.parametrize("manifest", [MANIFEST, CASCADE, CALIBRATED], ids=["fp32", "cascade", "calibrated"])
+BATCH = replace(
+    MANIFEST,
+    files={**MANIFEST.files, "batch/model.onnx": FileEntry(sha256=DIGEST, size_bytes=7)},
+    batch=BatchModels(size=8, models={"onnxruntime": "batch/model.onnx"}, proof={"onnxruntime": {"flips": 0}}),
+)
+
+
+@pytest.mark.parametrize(
+    "manifest", [MANIFEST, CASCADE, CALIBRATED, BATCH], ids=["fp32", "cascade", "calibrated", "batch"]
+)
 def test_what_is_written_is_read_back(manifest):
     assert Manifest.parse(json.dumps(manifest.to_json())) == manifest
 
@@ -81,6 +91,30 @@ def test_what_is_written_is_read_back(manifest):
 def test_a_manifest_from_before_there_were_cascades_has_none(data):
     del data["cascade"]
     assert Manifest.parse(json.dumps(data)) == MANIFEST
+
+
+def test_a_manifest_without_models_for_several_frames_does_not_name_them(data):
+    assert "batch" not in data
+    assert Manifest.parse(json.dumps(data)).batch is None
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        pytest.param(lambda batch: batch.update(size=1), id="one-frame"),
+        pytest.param(lambda batch: batch.update(size=2.0), id="fraction"),
+        pytest.param(lambda batch: batch.update(size=True), id="bool"),
+        pytest.param(lambda batch: batch.update(models={}), id="no-model"),
+        pytest.param(lambda batch: batch.pop("size"), id="no-size"),
+        pytest.param(lambda batch: batch.update(models={"onnxruntime": "../model.onnx"}), id="outside"),
+        pytest.param(lambda batch: batch.update(models={"openvino": "batch/model.xml"}), id="not-listed"),
+    ],
+)
+def test_a_batch_that_is_none_is_refused(alter):
+    data = copy.deepcopy(BATCH.to_json())
+    alter(data["batch"])
+    with pytest.raises(BundleError):
+        Manifest.parse(json.dumps(data))
 
 
 def test_a_manifest_from_before_views_were_calibrated_has_none(data):

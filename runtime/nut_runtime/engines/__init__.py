@@ -5,35 +5,57 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nut_runtime.bundle import Bundle
-from nut_runtime.engines.base import Engine, EngineResult
+from nut_runtime.engines.base import BatchEngine, Engine, EngineResult, ModelEngine
 from nut_runtime.engines.cascade import CascadeEngine
 from nut_runtime.errors import EngineError, InputError
 
-__all__ = ["ENGINES", "Engine", "EngineResult", "available_engines", "choose_engine", "load_engine"]
+__all__ = [
+    "ENGINES",
+    "BatchEngine",
+    "Engine",
+    "EngineResult",
+    "available_engines",
+    "choose_engine",
+    "load_batch_engine",
+    "load_engine",
+]
 
 
 def _openvino(
-    bundle: Bundle, threads: int | None, streams: int, *, cache: Path | None, is_fast: bool = False
-) -> Engine:
+    bundle: Bundle,
+    threads: int | None,
+    streams: int,
+    *,
+    cache: Path | None,
+    is_fast: bool = False,
+    is_batch: bool = False,
+) -> ModelEngine:
     from nut_runtime.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(bundle, threads=threads, streams=streams, is_fast=is_fast, cache=cache)
+    return OpenVinoEngine(bundle, threads=threads, streams=streams, is_fast=is_fast, is_batch=is_batch, cache=cache)
 
 
 def _onnxruntime(
-    bundle: Bundle, threads: int | None, streams: int, *, cache: Path | None, is_fast: bool = False
-) -> Engine:
+    bundle: Bundle,
+    threads: int | None,
+    streams: int,
+    *,
+    cache: Path | None,
+    is_fast: bool = False,
+    is_batch: bool = False,
+) -> ModelEngine:
     del cache  # it keeps nothing between starts
     from nut_runtime.engines.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(bundle, threads=threads, streams=streams, is_fast=is_fast)
+    return OnnxRuntimeEngine(bundle, threads=threads, streams=streams, is_fast=is_fast, is_batch=is_batch)
 
 
-ENGINES: Mapping[str, Callable[..., Engine]] = {
+ENGINES: Mapping[str, Callable[..., ModelEngine]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
 }
-"""What makes each engine of a bundle, the preferred one first; `is_fast` asks for a cascade's fast model."""
+"""What makes each engine of a bundle, the preferred one first; `is_fast` asks for a cascade's fast model, `is_batch`
+for that of several frames at once."""
 
 
 def available_engines() -> tuple[str, ...]:
@@ -102,5 +124,32 @@ def load_engine(
             guard=cascade.guard[chosen],
             review_from=bundle.manifest.point.review_from,
         )
+    except ImportError as error:
+        raise EngineError(f"{chosen} is installed but does not load ({error}); install it again") from error
+
+
+def load_batch_engine(
+    bundle: Bundle, name: str, *, threads: int | None = None, streams: int = 1, cache: Path | None = None
+) -> BatchEngine:
+    """Load the model that judges `bundle.manifest.batch.size` frames of one size at once.
+
+    It is a second model in memory, beside that of `load_engine`. Of a cascade it is the fast one's alone;
+    `CascadeEngine.settle` has the exact model decide where that is too near the threshold.
+
+    Args:
+        bundle: An opened bundle.
+        name: `openvino` or `onnxruntime`.
+        threads: As in `load_engine`.
+        streams: Batches that may be judged at the same time, from threads of their own; they share `threads`.
+        cache: As in `load_engine`.
+
+    Raises:
+        InputError: If the name is unknown.
+        EngineError: If the engine is not installed, is broken or does not load the model.
+        BundleError: If the bundle has no such model for it.
+    """
+    chosen = choose_engine(name)
+    try:
+        return ENGINES[chosen](bundle, threads, streams, cache=cache, is_batch=True)
     except ImportError as error:
         raise EngineError(f"{chosen} is installed but does not load ({error}); install it again") from error

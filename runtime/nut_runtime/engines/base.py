@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nut_runtime.errors import EngineError
 
-__all__ = ["PRECISIONS", "Engine", "EngineResult", "check_precision", "to_result"]
+__all__ = ["PRECISIONS", "BatchEngine", "Engine", "EngineResult", "ModelEngine", "check_precision", "to_result"]
 
 PRECISIONS = ("fp32", "int8", "cascade")
 """Precisions that this version can pin. In all of them what is not int8 in the file is computed in float32."""
@@ -33,6 +33,17 @@ class EngineResult:
     anomaly_map: NDArray[np.float32]
     pred_mask: NDArray[np.bool_]
     is_rejudged: bool = False
+
+
+class BatchEngine(Protocol):
+    """A loaded model for several frames at once. As many threads at a time as it was loaded with streams."""
+
+    def infer_batch(self, frames: NDArray[np.uint8]) -> list[EngineResult]:
+        """Judge frames of one size, uint8 `[N, H, W, 3]`, BGR, exactly as many as the model takes.
+
+        Raises:
+            EngineError: If the engine fails.
+        """
 
 
 class Engine(Protocol):
@@ -65,6 +76,10 @@ class Engine(Protocol):
         """
 
 
+class ModelEngine(Engine, BatchEngine, Protocol):
+    """A loaded model file, whichever of the two it is: that for one frame takes a batch of one."""
+
+
 def check_precision(precision: str) -> None:
     """Refuse a bundle whose precision this version does not know.
 
@@ -75,12 +90,12 @@ def check_precision(precision: str) -> None:
         raise EngineError(f"precision {precision!r} of the bundle is unknown; update nut-runtime")
 
 
-def to_result(outputs: dict[str, NDArray[Any]]) -> EngineResult:
-    """Return the five outputs, by name, as an `EngineResult`."""
+def to_result(outputs: dict[str, NDArray[Any]], place: int = 0) -> EngineResult:
+    """Return the five outputs, by name, of one of the frames as an `EngineResult`."""
     return EngineResult(
-        raw_score=float(outputs["raw_score"][0]),
-        pred_score=float(outputs["pred_score"][0]),
-        pred_label=bool(outputs["pred_label"][0]),
-        anomaly_map=np.array(outputs["anomaly_map"][0, 0], np.float32),
-        pred_mask=np.array(outputs["pred_mask"][0, 0], np.bool_),
+        raw_score=float(outputs["raw_score"][place]),
+        pred_score=float(outputs["pred_score"][place]),
+        pred_label=bool(outputs["pred_label"][place]),
+        anomaly_map=np.asarray(outputs["anomaly_map"][place, 0], np.float32),
+        pred_mask=np.asarray(outputs["pred_mask"][place, 0], np.bool_),
     )

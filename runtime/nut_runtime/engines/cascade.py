@@ -37,7 +37,10 @@ class CascadeEngine:
 
     def infer(self, frame: NDArray[np.uint8]) -> EngineResult:
         """Judge one frame; `is_rejudged` says whether the exact model decided."""
-        result = self.fast.infer(frame)
+        return self.settle(self.fast.infer(frame), frame)
+
+    def settle(self, result: EngineResult, frame: NDArray[np.uint8]) -> EngineResult:
+        """Return what the fast model said of a frame, or what the exact one says where that is too near to tell."""
         # A score that is no finite number tells nothing of how far it is from a threshold.
         if math.isfinite(result.raw_score) and all(
             abs(result.raw_score - threshold) > self._guard for threshold in self._thresholds

@@ -93,6 +93,11 @@ class CutoutSettings:
         if not (math.isfinite(self.fill) and self.fill >= 1):
             raise InputError(f"a cut-out must be as large as its part at least, got {self.fill} times")
 
+    def __str__(self) -> str:
+        """Return it in words."""
+        turned = ", upright" if self.is_upright else ""
+        return f"{self.size_px} px, {self.fill:g} times the part{turned}"
+
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
         return asdict(self)

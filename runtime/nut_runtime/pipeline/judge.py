@@ -7,9 +7,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nut_runtime.errors import EngineError, InputError, NutError, PictureError
 from nut_runtime.health import Health
 from nut_runtime.inspector import Inspector
+from nut_runtime.locate.tray import TrayInspector
 from nut_runtime.parts import View
 from nut_runtime.review import effective_review, label_with_review
 from nut_runtime.sources.base import Frame
@@ -21,7 +25,7 @@ _log = logging.getLogger("nut_runtime")
 
 
 class Judge:
-    """Judges frames from several threads.
+    """Judges frames from several threads; with a model that has a locator, the parts of trays.
 
     Args:
         model: Gives the inspector to judge with; asked for each frame, so that it can be exchanged between two.
@@ -56,9 +60,19 @@ class Judge:
         if frame.picture is None or frame.reason is not None:
             return _unjudged(frame, frame.reason or Reason.BROKEN, str(frame.error or frame.reason), wait_ms)
         try:
-            verdict = inspector.inspect(frame.picture)
-            if frame.camera in self._masks:
-                verdict = self._masks[frame.camera](verdict, frame)
+            if inspector.locator is not None:
+                tray = TrayInspector(inspector, review_from=self._review_from).inspect(frame.picture)
+                view = View(
+                    frame=frame,
+                    label=tray.label,
+                    verdict=tray.verdict,
+                    reason=tray.reason,
+                    error=tray.error,
+                    wait_ms=wait_ms,
+                    tray=tray,
+                )
+            else:
+                view = self._part(inspector, frame, frame.picture, wait_ms)
         except InputError as error:  # a picture or a mask of the wrong size
             return _unjudged(frame, Reason.BROKEN, str(error), wait_ms)
         except Exception as error:  # noqa: BLE001 - a station outlives its engine, whatever it raises
@@ -72,6 +86,13 @@ class Judge:
         if self._is_ill:
             self._is_ill = False
             self._health.report("engine", is_well=True)
+        return view
+
+    def _part(self, inspector: Inspector, frame: Frame, picture: NDArray[np.uint8], wait_ms: float) -> View:
+        """Judge a frame of one part."""
+        verdict = inspector.inspect(picture)
+        if frame.camera in self._masks:
+            verdict = self._masks[frame.camera](verdict, frame)
         # Once more, since the station may ask for another review than the bundle, and a mask changes the score.
         review_from = effective_review(self._review_from, inspector.bundle.manifest.point.review_score)
         label = label_with_review(verdict.pred_score, is_defective=verdict.is_defective, review_from=review_from)

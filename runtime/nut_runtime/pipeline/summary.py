@@ -23,6 +23,7 @@ class Summary:
         rejects: Those judged defective.
         reviews: Those that a person should look at.
         rejudged: Those that a cascade judged twice.
+        nuts: Of trays, how many parts in them came to what, by the names of a record's `counts`.
         without_verdict: Parts without one, by reason.
         failures: What went wrong with the first thousand of them and with the sources, in words.
         failed: How many that were.
@@ -36,6 +37,7 @@ class Summary:
     rejects: int = 0
     reviews: int = 0
     rejudged: int = 0
+    nuts: Counter[str] = field(default_factory=Counter)
     without_verdict: Counter[Reason] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     failed: int = 0
@@ -50,6 +52,7 @@ class Summary:
 
     def add(self, part: JudgedPart) -> None:
         """Count one part."""
+        self.nuts.update(part.record.get("counts", {}))
         if part.label is Label.NO_VERDICT:
             self.without_verdict[part.reason or Reason.FAILED] += 1
             self.fail(part.record["error"])

@@ -241,6 +241,7 @@ def _part_facts(part: JudgedPart, score: float | None, milliseconds: float, at_m
         "source": _text(record.get("source")),
         "bundle": _text(record.get("bundle")),
         "rejudged": bool(record.get("rejudged", False)),
+        "nuts": record.get("counts"),
         "warnings": [_text(warning) for warning in record.get("warnings", ())][:_MOST_CAMERAS],
     }
 

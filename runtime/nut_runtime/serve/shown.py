@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_runtime.errors import InputError
+from nut_runtime.locate.tray_overlay import draw_tray
 from nut_runtime.opencv import quiet_opencv
 from nut_runtime.overlay import draw_heat
 from nut_runtime.parts import View
@@ -40,7 +41,10 @@ def shown_jpeg(view: View, kind: Kind) -> bytes | None:
     longest = _THUMBNAIL_SIDE_PX if kind is Kind.THUMBNAIL else _LONGEST_SIDE_PX
     try:
         picture = _shrunk(view.frame.picture, longest)
-        if kind is not Kind.PLAIN and view.verdict is not None:
+        if kind is not Kind.PLAIN and view.tray is not None:
+            size = view.frame.picture.shape
+            picture = draw_tray(picture, view.tray, frame_px=(size[0], size[1]))
+        elif kind is not Kind.PLAIN and view.verdict is not None:
             # Drawn on the small picture: a tenth of the time, and the outline keeps its width.
             mask = view.verdict.pred_mask if view.label is Label.DEFECT else None
             picture = draw_heat(picture, view.verdict.anomaly_map, mask)

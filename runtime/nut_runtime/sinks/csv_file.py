@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nut_runtime.locate.tray import COUNTS
 from nut_runtime.parts import JudgedPart
 from nut_runtime.sinks.line_file import LineFile
 
-__all__ = ["COLUMNS", "CsvJournal"]
+__all__ = ["COLUMNS", "COUNT_COLUMNS", "CsvJournal"]
 
 COLUMNS = (
     "id",
@@ -28,6 +29,9 @@ COLUMNS = (
     "error",
 )
 
+COUNT_COLUMNS = COUNTS
+"""More columns where the parts are trays; empty for one that was not searched."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 # A spreadsheet takes a cell that begins so for a formula. Programs that split at `;` would begin a cell there too.
 _FORMULA = re.compile("(^|;)(\\s*)(?=[=+\\-@\uff1d\uff0b\uff0d\uff20])")
@@ -41,14 +45,16 @@ class CsvJournal:
 
     Args:
         path: The file; continued where it exists (see `LineFile`).
+        has_counts: Add `COUNT_COLUMNS`.
 
     Raises:
         OutputError: If it cannot be written, has another header, or another process writes to it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, has_counts: bool = False) -> None:
         self.name = path.name
-        self._file = LineFile(path, header=_line(COLUMNS))
+        self._counts = COUNT_COLUMNS if has_counts else ()
+        self._file = LineFile(path, header=_line((*COLUMNS, *self._counts)))
         self._last_id, self._last_sequence = _last(self._file.last_lines())
 
     def write(self, part: JudgedPart) -> None:
@@ -59,6 +65,7 @@ class CsvJournal:
         """
         record = part.record
         values = [record["ms"]["total"] if column == "total_ms" else record[column] for column in COLUMNS]
+        values += [record.get("counts", {}).get(column) for column in self._counts]
         cells = [_cell(value) for value in values]
         if cells[0] == self._last_id:
             return

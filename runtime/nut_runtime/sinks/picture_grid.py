@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nut_runtime.locate.tray_overlay import draw_tray, tray_words
 from nut_runtime.overlay import draw_strip, draw_verdict
 from nut_runtime.parts import View
 
@@ -56,6 +57,8 @@ def draw_view(view: View) -> NDArray[np.uint8]:
         uint8 `[H, W, 3]`, BGR.
     """
     name = view.frame.camera or view.frame.name
+    if view.tray is not None and view.frame.picture is not None and view.tray.nuts:
+        return draw_strip(draw_tray(view.frame.picture, view.tray), tray_words(view.tray), name=name, label=view.label)
     if view.verdict is not None and view.frame.picture is not None:
         return draw_verdict(
             view.frame.picture,

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,30 @@ _SCHEMA = """
     CREATE INDEX parts_by_time ON parts (timestamp);
     CREATE INDEX parts_by_label ON parts (label, timestamp)
 """
+_NUTS = """
+    CREATE TABLE IF NOT EXISTS nuts (
+        id TEXT PRIMARY KEY,
+        part TEXT NOT NULL,           -- id of the tray, in parts
+        number INTEGER NOT NULL,      -- in reading order, from 1
+        camera TEXT NOT NULL,
+        timestamp TEXT NOT NULL,      -- the tray's
+        label TEXT NOT NULL,
+        flaw TEXT,                    -- why it is not judged
+        pred_score REAL,
+        raw_score REAL,
+        x REAL NOT NULL,              -- its centre, in pixels of the frame
+        y REAL NOT NULL,
+        angle_deg REAL NOT NULL
+    ) WITHOUT ROWID
+"""
+_NUT_INDICES = (
+    "CREATE INDEX IF NOT EXISTS nuts_by_part ON nuts (part)",
+    "CREATE INDEX IF NOT EXISTS nuts_by_label ON nuts (label, timestamp)",
+)
+_INSERT_NUT = """
+    INSERT INTO nuts (id, part, number, camera, timestamp, label, flaw, pred_score, raw_score, x, y, angle_deg)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+"""
 _INSERT = """
     INSERT INTO parts (id, timestamp, sequence, station, source, trigger_name, label, reason, pred_score, raw_score,
                        total_ms, picture, error, record)
@@ -47,6 +71,9 @@ _INSERT = """
 
 class SqliteJournal:
     """A `Journal` that adds one row a part, each in a transaction that the disk has before `write` returns.
+
+    The parts of a tray are rows of a table `nuts`, written in the same transaction. It is made with the first tray, so
+    that the database of a station without trays stays as every version knows it.
 
     `Database` says what happens to damaged databases, those of others, and where two want the same one. The page and
     people read it while it is written: `read_parts`, `count_labels`, or any SQLite program.
@@ -88,6 +115,11 @@ class SqliteJournal:
         )
         with self._database.transaction() as connection:
             connection.execute(_INSERT, row)
+            if record.get("nuts"):
+                connection.execute(_NUTS)
+                for index in _NUT_INDICES:
+                    connection.execute(index)
+                connection.executemany(_INSERT_NUT, [_nut_row(nut, record) for nut in record["nuts"]])
 
     def last_sequence(self) -> int:
         """Return the number of the last part kept, 0 for none.
@@ -102,6 +134,22 @@ class SqliteJournal:
     def close(self) -> None:
         """Close the database; safe to call twice."""
         self._database.close()
+
+
+def _nut_row(nut: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        nut["id"],
+        record["id"],
+        nut["number"],
+        nut["camera"],
+        record["timestamp"],
+        nut["label"],
+        nut["flaw"],
+        nut["pred_score"],
+        nut["raw_score"],
+        *nut["centre"],
+        nut["angle_deg"],
+    )
 
 
 def read_parts(path: Path, limit: int, *, labels: Sequence[Label] = ()) -> list[dict[str, Any]]:

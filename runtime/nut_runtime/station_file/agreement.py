@@ -29,17 +29,28 @@ def check_agreement(document: Document, values: _Values) -> None:
 
 
 def check_with_bundle(document: Document, config: StationConfig, bundle: Bundle) -> None:
-    """Note where the cameras do not fit the bundle: a size of frames that it does not take, a mask that hides all."""
+    """Note where the cameras do not fit the bundle: a size of frames that it does not take, a mask that hides all.
+
+    A locator finds parts in frames of any size; what fits is then for the cut-outs, and the bundle's own matter.
+    """
     manifest = bundle.manifest
+    is_locating = config.locate is True or (config.locate is None and manifest.locator is not None)
+    if is_locating and manifest.locator is None:
+        document.add(("locate",), f"{bundle.folder} has no locator; export it with one, or set it to false")
     for number, camera in enumerate(config.cameras):
         view = _view_px(camera.region_px, camera.settings.width_px, camera.settings.height_px)
-        if manifest.frame_px is not None and view is not None and view != manifest.frame_px:
+        if manifest.frame_px is not None and not is_locating and view is not None and view != manifest.frame_px:
             height, width = manifest.frame_px
             document.add(
                 ("camera", number, "settings" if camera.region_px is None else "region_px"),
                 f"the view has {view[1]}x{view[0]} px, but the bundle takes only {width}x{height} px",
             )
-        if camera.ignore is not None:
+        if camera.ignore is not None and is_locating:
+            document.add(
+                ("camera", number, "ignore"),
+                "goes with one part in a frame, not with trays; give a region_px instead, or set locate = false",
+            )
+        elif camera.ignore is not None:
             try:
                 IgnoreMask.read(camera.ignore).areas((manifest.input_height_px, manifest.input_width_px))
             except InputError as error:

@@ -267,6 +267,8 @@ class StationConfig:
         threads: Threads to compute with; None leaves it to the engine.
         cache: Folder for what OpenVINO compiled.
         verify_key: Refuses a bundle that no key in this file has signed.
+        locate: Whether frames show trays whose parts are found and judged one by one; None does where the bundle has a
+            locator.
         combine: How the views of one part make one verdict.
         at_least: For `at-least`.
         review_from: Normalised score, below 0.5, from which a part that is not defective is REVIEW; None takes the
@@ -293,6 +295,7 @@ class StationConfig:
     threads: int | None = None
     cache: Path | None = None
     verify_key: Path | None = None
+    locate: bool | None = None
     combine: Combine = Combine.ANY
     at_least: int = 1
     review_from: float | None = None

@@ -11,6 +11,7 @@ ONE_CAMERA = """\
 
 bundle = "bundle"                     # the folder that nut export wrote
 name = "nut"                          # the station's name, in records and topics
+#locate = true                        # frames show trays of parts; true where the bundle has a locator, else false
 
 #[engine]
 #name = "openvino"                    # or "onnxruntime"; whichever is installed

@@ -55,7 +55,7 @@ _OF_A_CAMERA = {
 }
 
 STATION = TableKind(
-    keys={"bundle": places.existing_folder, "name": values.plain_name},
+    keys={"bundle": places.existing_folder, "name": values.plain_name, "locate": values.yes_or_no},
     required=("bundle", "camera"),
     tables={
         "engine": TableKind(

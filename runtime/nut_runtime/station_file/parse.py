@@ -168,7 +168,7 @@ def _station(values: Mapping[str, Any]) -> StationConfig:
         "trigger": (values, TriggerConfig),
     }
     return StationConfig(
-        **{key: values[key] for key in ("bundle", "name") if key in values},
+        **{key: values[key] for key in ("bundle", "name", "locate") if key in values},
         cameras=tuple(_camera(one, values.get("every_camera", {})) for one in values["camera"]),
         engine=engine.get("name"),
         **{key: value for key, value in engine.items() if key != "name"},

@@ -25,6 +25,7 @@ __all__ = [
     "web_address",
     "whole",
     "without_secrets",
+    "yes_or_no",
 ]
 
 Reader = Callable[[Any, Path], Any]
@@ -124,6 +125,13 @@ def text(value: Any, _folder: Path) -> str:
         raise InputError(
             f"expected text without control characters, got {got(value)}; paths of Windows go in 'single quotes'"
         )
+    return value
+
+
+def yes_or_no(value: Any, _folder: Path) -> bool:
+    """Read true or false."""
+    if not isinstance(value, bool):
+        raise InputError(f"expected true or false, got {got(value)}")
     return value
 
 

@@ -341,8 +341,11 @@ def test_views_combine_and_warnings_and_pictures_are_in_the_record(line, good):
 class Slow:
     """Takes its time for each frame."""
 
+    locator = None
+
     def __init__(self, inspector: Inspector, seconds: float) -> None:
         self.inspector, self.seconds = inspector, seconds
+        self.bundle = inspector.bundle
 
     def warm_up(self, height: int, width: int) -> None:
         pass

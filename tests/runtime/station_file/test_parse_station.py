@@ -96,6 +96,7 @@ def test_the_example_with_all_its_options_sets_every_attribute(place):
     assert station == StationConfig(
         bundle=place / "bundle",
         name="nut",
+        locate=True,
         cameras=(
             CameraConfig(
                 name="front",

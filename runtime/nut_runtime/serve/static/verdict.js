@@ -1,7 +1,7 @@
 // The big verdict, its score on the scale, the tape of the last parts, and the counts.
 
 import { byId, make, mark, setMark, setText } from "./dom.js";
-import { MARKS, WORDS, age, clock, count, milliseconds, percent, reasonText, score } from "./words.js";
+import { MARKS, WORDS, age, clock, count, milliseconds, percent, nutsText, reasonText, score } from "./words.js";
 import { colours, context } from "./chart.js";
 
 const ANNOUNCE_MS = 3000;
@@ -43,7 +43,7 @@ export class VerdictPanel {
     setText(byId("verdict-word"), word);
     this.slab.dataset.long = word.length > 6 ? "yes" : "no";
     setMark(this.slab, MARKS[part.label] || "none");
-    const reason = part.label === "no-verdict" ? reasonText(part.reason) || part.error : "";
+    const reason = part.label === "no-verdict" ? reasonText(part.reason) || part.error : nutsText(part.nuts);
     setText(byId("verdict-reason"), reason);
     byId("verdict-reason").title = part.error || "";
     setText(byId("score"), score(part.score));

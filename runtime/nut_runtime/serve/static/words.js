@@ -9,6 +9,9 @@ const REASONS = {
   frozen: "camera is frozen",
   dark: "too dark",
   blurred: "too blurred",
+  "washed-out": "washed out by light",
+  "nothing-found": "no part found that can be judged",
+  incomplete: "not all of it is seen",
   broken: "picture cannot be used",
   dropped: "line faster than the engine",
   failed: "engine failed",
@@ -16,6 +19,13 @@ const REASONS = {
 
 export function reasonText(reason) {
   return reason ? REASONS[reason] || reason : "";
+}
+
+// How many parts of a tray came to what; nothing where a frame shows one part.
+export function nutsText(nuts) {
+  if (!nuts) return "";
+  const others = ["defect", "review", "incomplete"].filter((name) => nuts[name]);
+  return [`${nuts.good} of ${nuts.found} good`, ...others.map((name) => `${nuts[name]} ${name}`)].join(", ");
 }
 
 export function score(value) {

@@ -1,0 +1,1 @@
+"""A trained locator as a deployment graph in a judge's bundle, proven like the judge."""
