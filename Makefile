@@ -13,7 +13,7 @@ OUT  ?=
 PLACES = data="$(DATA)"; out="$(OUT)"; [ -n "$$out" ] || out="demo$${data:+-$$(basename "$$data")}"
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench soak test test-fast lint format typecheck wheels clean
+.PHONY: help install demo demo-trays bench soak test test-fast lint format typecheck wheels clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,19 @@ $(READY): pyproject.toml runtime/pyproject.toml hatch_build.py
 
 demo: $(READY)  ## From pictures to verdicts and proof; DATA=DIR takes your own
 	@$(PLACES); exec $(BIN)/nut demo --force -o "$$out" $${data:+--data "$$data"}
+
+# A locator from drawn trays; what it cuts out of trays of good nuts trains the judge; both judge trays with defects.
+demo-trays: $(READY)  ## From drawn trays to a verdict for each nut: locator, cut-outs, judge, overlays
+	$(BIN)/nut dataset synth demo-trays/trays --trays --train 160 --valid 16 --test 12 --parts 3-30 --seed 1 --force
+	$(BIN)/nut train-locator demo-trays/trays -o demo-trays/locator --epochs 8 --crop 256 --force
+	$(BIN)/nut dataset synth demo-trays/good --trays --train 24 --valid 0 --test 0 --parts 10-24 --nut-side 40-60 --defect-share 0 --seed 2 --force
+	$(BIN)/nut dataset cutout demo-trays/good -o demo-trays/cutouts --locator demo-trays/locator --force
+	$(BIN)/nut train demo-trays/cutouts -o demo-trays/run --false-reject-rate 0.02 --force
+	$(BIN)/nut export demo-trays/run -o demo-trays/bundle --locator demo-trays/locator --locator-precision int8 --force
+	$(BIN)/nut dataset synth demo-trays/new --trays --train 6 --valid 0 --test 0 --parts 10-24 --nut-side 40-60 --seed 3 --force
+	rm -rf demo-trays/overlays demo-trays/verdicts.jsonl
+	$(BIN)/nut-runtime --model demo-trays/bundle demo-trays/new/train/*.jpg --output demo-trays/verdicts.jsonl --save-dir demo-trays/overlays --save all \
+	    || [ $$? = 1 ]  # a tray that is drawn out of focus is refused, as it should be
 
 bench: $(READY)  ## Measure all engines on what `make demo` made
 	@$(PLACES); exec $(BIN)/nut bench --bundle "$$out/bundle" --run "$$out/run" --dataset "$${data:-$$out/nuts}" -o "$$out/bench" --force

@@ -1,9 +1,12 @@
-"""A small data set of drawn nuts, a run trained on it and the bundle exported from it, made once a session."""
+"""What many tests share: a small data set, the run trained on it and its bundle, made once a session; and a browser."""
 
 import faulthandler
 import logging
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key  # the standard error that is not captured
@@ -13,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 # Before a test imports ONNX Runtime by itself: its telemetry has a thread that can end the whole process.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
@@ -114,3 +118,37 @@ def tray_bundle_folder(bundle_folder: Path, locator_folder: Path, tmp_path_facto
     folder = tmp_path_factory.mktemp("tray-bundle") / "bundle"
     add_locator(open_bundle(bundle_folder), open_locator_run(locator_folder), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    if not (shutil.which(CHROMIUM) and shutil.which(CHROMEDRIVER)):
+        pytest.skip(f"no {CHROMIUM} and {CHROMEDRIVER}; apt-get install chromium chromium-driver")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (
+        "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        f"--disable-component-update --disable-sync --user-data-dir={profile}"
+    ).split():
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
+    browser.set_page_load_timeout(30)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(browser_of_the_module: Any) -> Any:
+    """A headless Chromium on a blank page, 1280x800, with nothing in its logs."""
+    browser_of_the_module.get("about:blank")
+    browser_of_the_module.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
+    for log in ("browser", "performance"):
+        browser_of_the_module.get_log(log)
+    return browser_of_the_module

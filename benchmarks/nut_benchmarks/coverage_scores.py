@@ -1,5 +1,6 @@
 """Scores of good pictures against banks of any others, for `nut_benchmarks.coverage`: features are extracted once."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +14,8 @@ from nut_export.anomaly_map import spread_matrix
 from nut_export.fast import pixels_of
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import read_picture
-from nut_train.coreset import quick_coreset
+from nut_train.coreset import select_coreset
+from nut_train.projection import project
 
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
@@ -164,10 +166,11 @@ class CoresetBanks:
         """Return the coreset of some pictures; the last one is kept, since a bank judges several times."""
         key = bank.tobytes()
         if self._thinned[0] != key:
-            from anomalib.models.components import KCenterGreedy
-
             patches = self._embeddings[torch.from_numpy(bank)].flatten(0, 1)
-            torch.manual_seed(0)  # the coreset's start
-            with quick_coreset(no_progress):
-                self._thinned = key, KCenterGreedy(embedding=patches, sampling_ratio=self._ratio).sample_coreset()
+            count = max(1, int(len(patches) * self._ratio))
+            with tempfile.TemporaryDirectory(prefix="nut-coverage-") as folder:
+                features, start = project(
+                    [patches], rows=len(patches), width=patches.shape[1], seed=0, folder=Path(folder)
+                )
+                self._thinned = key, patches[torch.from_numpy(select_coreset(features, count, start=start).picks)]
         return self._thinned[1]

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from nut_runtime.errors import InputError
 from nut_runtime.locate.finding import find_instances
 from nut_runtime.pictures import read_picture, write_picture
 
-__all__ = ["PARTS", "TARGETS_MS", "TrayStep", "TrayTimings", "draw_bench_tray", "run_trays"]
+__all__ = ["PARTS", "STREAMED", "TARGETS_MS", "TrayStep", "TrayTimings", "draw_bench_tray", "run_trays"]
 
 PARTS = 24
 """Parts on the drawn tray."""
-TARGETS_MS = {"locate": 40.0, "tray": 250.0}
+TARGETS_MS = {"locate": 40.0, "tray": 250.0, "tray, streams": 250.0}
 """What may be taken on two cores, for a frame of 640x480: to find the parts in int8, and for all of the tray."""
+STREAMED = "tray, streams"
+"""The step in which parts are judged side by side, a thread each."""
 _LONG_SIDE_PX = 640
 _NUT_PX = (40.0, 46.0)  # so that they fit without lying on each other
 _DRAWN = 16  # of which the one with most whole nuts is taken
@@ -40,7 +42,8 @@ class TrayStep:
     """How long one step takes.
 
     Attributes:
-        name: `map` (the network), `locate` (network and finding), `judge` (one cut-out) or `tray` (all of it).
+        name: `map` (the network), `locate` (network and finding), `judge` (one cut-out), `tray` (all of it), or
+            `STREAMED` (the same with as many streams as threads).
         min_ms: The fastest of the timed ones.
         p50_ms: Their median.
         p95_ms: Their 95th percentile.
@@ -169,12 +172,15 @@ def _time_tray(engine: str, model: Path, picture: Path, *, threads: int, warm_up
     frame_px = (frame.shape[0], frame.shape[1])
     side = locator.entry.cutout.size_px
     cutout = np.full((side, side, 3), 200, np.uint8)
-    steps: Mapping[str, Callable[[], object]] = {
+    steps: dict[str, Callable[[], object]] = {
         "map": lambda: locator.locate(frame),
         "locate": lambda: find_instances(locator.locate(frame), frame_px=frame_px, settings=locator.entry.find),
         "judge": lambda: inspector.inspect(cutout),
         "tray": lambda: trays.inspect(frame),
     }
+    if threads > 1:
+        side_by_side = TrayInspector(Inspector(model, engine=engine, threads=threads, streams=threads))
+        steps[STREAMED] = lambda: side_by_side.inspect(frame)
     for step in steps.values():
         for _ in range(warm_up):
             step()

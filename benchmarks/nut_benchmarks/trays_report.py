@@ -23,7 +23,7 @@ def tray_rows(found: Sequence[TrayTimings]) -> list[list[str]]:
     rows = []
     for one in found:
         for step in one.steps:
-            name = f"tray of {one.judged} judged" if step.name == "tray" else step.name
+            name = step.name.replace("tray", f"tray of {one.judged} judged", 1)
             target = TARGETS_MS.get(step.name)
             rows.append(
                 [
@@ -58,7 +58,8 @@ def trays_markdown(found: Sequence[TrayTimings], machine: Machine, *, threads: i
     sizes = sorted({f"{one.frame_px[1]}x{one.frame_px[0]}" for one in found})
     lines = [
         f"{machine.cpu}, {machine.cores} cores, {threads} threads; a frame of {', '.join(sizes)}.",
-        "map: the network alone; locate: with the finding of parts; judge: one cut-out; tray: all of it.",
+        "map: the network alone; locate: with the finding of parts; judge: one cut-out; tray: all of it, and",
+        "with as many streams as threads.",
         "CPU: the least processor time of all threads together. At most: the target on two cores.",
         "",
         "| " + " | ".join(_COLUMNS) + " |",

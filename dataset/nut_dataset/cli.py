@@ -114,7 +114,7 @@ class _Range(click.ParamType):
             self.fail(f"expected two numbers such as 10-60, got {value!r}", param, ctx)
 
 
-_OF_TRAYS = ("valid", "test", "parts", "nut_side", "cutouts", "cutout_share", "backgrounds")
+_OF_TRAYS = ("valid", "test", "parts", "nut_side", "cutouts", "cutout_share", "defect_share", "backgrounds")
 _OF_NUTS = ("good", "defects")
 
 
@@ -155,6 +155,14 @@ _OF_NUTS = ("good", "defects")
 @click.option("--cutouts", type=click.Path(path_type=Path), metavar="DIR", help="Paste these nuts, photos on white.")
 @click.option(
     "--cutout-share", type=float, default=0.5, show_default=True, metavar="S", help="Share of trays with them."
+)
+@click.option(
+    "--defect-share",
+    type=float,
+    default=0.15,
+    show_default=True,
+    metavar="S",
+    help="Share of drawn nuts with a defect.",
 )
 @click.option(
     "--backgrounds", type=click.Path(path_type=Path), metavar="DIR", help="Photos of empty tables, for half the trays."

@@ -16,6 +16,7 @@ from nut_dataset.coco.export_layout import find_sources
 from nut_dataset.coco.trays import ANNOTATIONS, MARKER, SPLITS
 from nut_dataset.progress import Progress, no_progress
 from nut_dataset.tray_drawing.cutout_sprite import read_cutouts
+from nut_dataset.tray_drawing.drawn_sprite import DEFECT_SHARE
 from nut_dataset.tray_drawing.scene import DrawnTray, TrayOrder, draw_tray
 from nut_runtime.atomic import check_output_folder, new_folder, write_bytes, write_json
 from nut_runtime.errors import InputError
@@ -47,6 +48,7 @@ class SynthTraysSettings:
         nut_side: Least and largest side of a nut, in pixels of a picture whose longer side is 640.
         cutouts: Folder of single nuts on white to paste, or None to draw all.
         cutout_share: Share of trays whose nuts are pasted.
+        defect_share: How likely a drawn nut has a defect; 0 draws good ones, for a judge to learn from.
         backgrounds: Folder of photos of empty tables for half of the trays, or None to draw all.
     """
 
@@ -59,6 +61,7 @@ class SynthTraysSettings:
     nut_side: tuple[float, float] = (22.0, 70.0)
     cutouts: Path | None = None
     cutout_share: float = 0.5
+    defect_share: float = DEFECT_SHARE
     backgrounds: Path | None = None
 
     def __post_init__(self) -> None:
@@ -80,8 +83,9 @@ class SynthTraysSettings:
             raise InputError(f"parts rise from 0 to {_MAX_PARTS} at most, got {self.parts[0]} to {self.parts[1]}")
         if not 12 <= self.nut_side[0] <= self.nut_side[1] <= 300:  # noqa: PLR2004 - said in the message
             raise InputError(f"a nut's side is 12 to 300 px, got {self.nut_side[0]} to {self.nut_side[1]}")
-        if not 0 <= self.cutout_share <= 1:
-            raise InputError(f"the share of cut-outs is 0 to 1, got {self.cutout_share}")
+        for name, share in (("cut-outs", self.cutout_share), ("defects", self.defect_share)):
+            if not 0 <= share <= 1:
+                raise InputError(f"the share of {name} is 0 to 1, got {share}")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
@@ -141,6 +145,7 @@ def _order(settings: SynthTraysSettings) -> TrayOrder:
         side=settings.nut_side,
         cutouts=() if settings.cutouts is None else read_cutouts(settings.cutouts),
         cutout_share=settings.cutout_share,
+        defect_share=settings.defect_share,
         backgrounds=backgrounds,
     )
 

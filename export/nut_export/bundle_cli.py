@@ -1,4 +1,4 @@
-"""`nut bundle`: keys, signatures, locators, thresholds, and what changed between two bundles."""
+"""`nut bundle`: keys, signatures, thresholds, locators, and what changed between two bundles."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ EXIT_TROUBLE = 2
 
 @click.group(cls=NutGroup)
 def bundle() -> None:
-    """Sign bundles, add locators, move thresholds, and say what changed between two."""
+    """Sign bundles, move their thresholds, add locators, and say what changed between two."""
 
 
 bundle.add_command(add_locator_command)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nut_export.bundle_diff import BundleDiff
 from nut_export.bundle_diff_text import moved_text, same_text, value_text
-from nut_runtime.atomic import write_text
-from nut_runtime.errors import InputError, OutputError
+from nut_runtime.atomic import check_output_page, write_text
+from nut_runtime.errors import InputError
 from nut_runtime.opencv import quiet_opencv
 from nut_runtime.overlay import draw_verdict
 from nut_runtime.sources import Frame
@@ -54,19 +54,7 @@ def check_report_path(path: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: If `path` exists and may not be replaced or is no such page, or its folder does not exist.
     """
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist; make it, or choose another place for the page")
-    if not path.exists():
-        return
-    if not overwrite:
-        raise OutputError(f"{path} exists already; choose another file or give --force to replace it")
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            is_ours = _MARK in file.read(1000)
-    except OSError as error:
-        raise OutputError(f"cannot replace {path}: {error.strerror or error}") from error
-    if not is_ours:
-        raise OutputError(f"{path} is not an older page of nut bundle diff, so it is not replaced; move it")
+    check_output_page(path, mark=_MARK, of="nut bundle diff", overwrite=overwrite)
 
 
 def write_diff_report(path: Path, diff: BundleDiff, gallery: FlipGallery | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from nut_runtime.errors import OutputError
 
-__all__ = ["check_output_folder", "new_folder", "write_bytes", "write_json", "write_text"]
+__all__ = ["check_output_folder", "check_output_page", "new_folder", "write_bytes", "write_json", "write_text"]
 
 
 def write_bytes(path: Path, data: bytes, *, is_durable: bool = True, is_private: bool = False) -> None:
@@ -85,6 +85,33 @@ def check_output_folder(folder: Path, *, marker: str, overwrite: bool, inputs: S
     parent = next(place for place in (*resolved.parents, resolved) if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise OutputError(f"cannot write to {parent}; choose an output folder elsewhere")
+
+
+def check_output_page(path: Path, *, mark: str, of: str, overwrite: bool) -> None:
+    """Refuse a page that is in the way, before any work is done; only an older page of the same kind is replaced.
+
+    Args:
+        path: The file to write.
+        mark: Text among the first 1,000 characters of every such page.
+        of: The command that writes such pages, for the message.
+        overwrite: Whether an older one may be replaced.
+
+    Raises:
+        OutputError: If `path` exists and may not be replaced or is no such page, or its folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist; make it, or choose another place for the page")
+    if not path.exists():
+        return
+    if not overwrite:
+        raise OutputError(f"{path} exists already; choose another file or give --force to replace it")
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            is_ours = mark in file.read(1000)
+    except OSError as error:
+        raise OutputError(f"cannot replace {path}: {error.strerror or error}") from error
+    if not is_ours:
+        raise OutputError(f"{path} is not an older page of {of}, so it is not replaced; move it")
 
 
 @contextmanager

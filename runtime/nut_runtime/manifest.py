@@ -101,9 +101,9 @@ class Manifest:
         cascade: The fast model in front, where the precision is `cascade`.
         frame_px: Height and width of the only frames the model files take; None where they take any.
         calibration: What the views of good parts were like; None in bundles from before it was stored.
-        history: How the operating point was moved since the export, the oldest change first.
         locator: What finds the parts of a tray, each of which is then judged; None where a frame shows one part.
         batch: Models that judge several frames at once; None where none were asked for.
+        history: How the operating point was moved since the export, the oldest change first.
     """
 
     bundle_id: str
@@ -165,9 +165,9 @@ class Manifest:
             "cascade": None if self.cascade is None else self.cascade.to_json(),
             **({} if self.frame_px is None else {"frame_px": list(self.frame_px)}),
             **({} if self.calibration is None else {"calibration": self.calibration.to_json()}),
-            **({} if not self.history else {"history": [move.to_json() for move in self.history]}),
             **({} if self.locator is None else {"locator": self.locator.to_json()}),
             **({} if self.batch is None else {"batch": self.batch.to_json()}),
+            **({} if not self.history else {"history": [move.to_json() for move in self.history]}),
         }
 
     @classmethod
@@ -233,9 +233,9 @@ class Manifest:
             cascade=_cascade(data.get("cascade")),
             frame_px=_frame_px(data.get("frame_px")),
             calibration=None if data.get("calibration") is None else ViewCalibration.from_json(data["calibration"]),
-            history=tuple(PointMove.from_json(move) for move in data.get("history") or ()),
             locator=None if data.get("locator") is None else LocatorEntry.from_json(data["locator"]),
             batch=None if data.get("batch") is None else BatchModels.from_json(data["batch"]),
+            history=tuple(PointMove.from_json(move) for move in data.get("history") or ()),
         )
 
 

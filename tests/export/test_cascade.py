@@ -130,7 +130,7 @@ def test_it_holds_an_exact_bundles_files_and_its_fast_models_all_listed(cascade_
     folder = cascade_of_two.bundle.folder
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     exact = {path.relative_to(bundle_folder).as_posix() for path in bundle_folder.rglob("*") if path.is_file()}
-    assert found == exact | {"fast/model.onnx", "fast/model.xml", "fast/model.bin"}
+    assert found == exact | {f"{of}/model.{kind}" for of in ("fast", "batch") for kind in ("onnx", "xml", "bin")}
     assert set(cascade_of_two.bundle.manifest.files) == found - {"manifest.json"}
     # the exact models are those of the exact bundle, but for when they were written and what they state
     assert (folder / "model.bin").read_bytes() == (bundle_folder / "model.bin").read_bytes()

@@ -41,6 +41,7 @@ def _refused(result: Result, says: str) -> None:
     [
         pytest.param("train", "nut train nuts -o run --backbone resnet18", id="train"),
         pytest.param("evaluate", "nut evaluate run other-nuts -o evaluation", id="evaluate"),
+        pytest.param("explain", "nut explain run part.png -o why.png", id="explain"),
     ],
 )
 def test_help_shows_examples_on_lines_of_their_own(command, example):

@@ -23,6 +23,9 @@ from nut_train.config import TrainConfig, parse_image_size
         pytest.param("holdout", 0.0, "holdout 0.0", id="nothing-held-out"),
         pytest.param("holdout", 0.91, "holdout 0.91", id="almost-all-held-out"),
         pytest.param("holdout", float("nan"), "holdout nan", id="holdout-not-a-number"),
+        pytest.param("bank_size", 0, "bank size 0", id="empty-bank"),
+        pytest.param("bank_mb", 0.0, "bank of 0.0 MB", id="bank-without-bytes"),
+        pytest.param("bank_mb", float("nan"), "bank of nan MB", id="bytes-not-a-number"),
         pytest.param("neighbours", 0, "neighbours 0", id="no-neighbours"),
         pytest.param("batch_size", 0, "batch size 0", id="empty-batch"),
         pytest.param("workers", -1, "workers -1", id="negative-workers"),
@@ -62,6 +65,7 @@ def test_a_configuration_survives_json_with_every_field_changed(tmp_path):
         image_height_px=128,
         image_width_px=96,
         coreset_ratio=0.5,
+        bank_size=100,
         neighbours=3,
         batch_size=2,
         workers=1,
@@ -77,8 +81,18 @@ def test_a_configuration_survives_json_with_every_field_changed(tmp_path):
     )
     default = TrainConfig()
     same = [field.name for field in fields(config) if getattr(config, field.name) == getattr(default, field.name)]
-    assert same == []
+    assert same == ["bank_mb"]  # which cannot be given beside the size
+    assert TrainConfig.from_json(TrainConfig(bank_mb=1.5).to_json()) == TrainConfig(bank_mb=1.5)
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_two_limits_of_the_bank_are_refused():
+    with pytest.raises(InputError, match="give one of them"):
+        TrainConfig(bank_size=10, bank_mb=1)
+
+
+def test_a_run_without_a_limit_of_the_bank_is_read_by_versions_that_know_none():
+    assert not {"bank_size", "bank_mb"} & set(TrainConfig().to_json())
 
 
 def test_the_image_size_is_height_first():

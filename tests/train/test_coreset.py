@@ -1,46 +1,141 @@
 """The quick coreset: what anomalib alone would pick."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 from anomalib.models.components.sampling import KCenterGreedy
 
-from nut_train.coreset import quick_coreset
+from nut_runtime.errors import InputError
+from nut_train.coreset import select_coreset
+
+ROWS = 2600  # more than two blocks, and not a multiple of one
 
 
-def _picks(features: torch.Tensor, ratio: float) -> list[int]:
-    torch.manual_seed(3)  # of the first pick
-    sampler = KCenterGreedy(embedding=features, sampling_ratio=ratio)
-    sampler.model.random_state = 3  # of the projection
-    return sampler.select_coreset_idxs()
+def _anomalibs(features: torch.Tensor, count: int) -> tuple[int, list[int]]:
+    """Return anomalib's start and picks; features of three dimensions it does not project."""
+    torch.manual_seed(3)
+    picks = KCenterGreedy(features[:, :, None], (count + 0.5) / len(features)).select_coreset_idxs()
+    return picks[0], picks
 
 
-@pytest.fixture(scope="module")
-def features() -> torch.Tensor:
-    """More patches than a block, not a multiple of it, many of them twice."""
+def _draw(kind: str) -> torch.Tensor:
     torch.manual_seed(0)
-    once = torch.randn(1500, 24)
-    return torch.cat([once, once[:1000]])
+    noise = torch.randn(ROWS, 24)
+    centres = 5 * torch.randn(20, 24)[torch.randint(20, (ROWS,))]
+    return {
+        "noise": noise,
+        "clusters": centres + torch.rand(ROWS, 1) * noise,
+        "far-from-zero": 1000 + noise,  # where squared norms leave few digits for the distances
+        "every-row-twice": torch.cat([noise[: ROWS // 2]] * 2),
+        "few-values": torch.randint(0, 4, (ROWS, 24)).float(),  # many equal distances
+        "outliers": torch.cat([noise[:-3], 1e4 * noise[-3:]]),
+        "narrow": noise[:, :1].contiguous(),
+    }[kind]
 
 
-def test_the_picks_are_anomalibs_own_in_their_order(features):
-    theirs = _picks(features, 0.2)
-    with quick_coreset(lambda *_: None):
-        ours = _picks(features, 0.2)
-    assert ours == theirs
-    assert len(ours) == 500
+@pytest.mark.parametrize("count", [1, 2, 26, 700])
+@pytest.mark.parametrize(
+    "kind", ["noise", "clusters", "far-from-zero", "every-row-twice", "few-values", "outliers", "narrow"]
+)
+def test_the_picks_are_anomalibs_own_in_their_order(kind, count):
+    features = _draw(kind)
+    start, theirs = _anomalibs(features, count)
+    assert select_coreset(features, count, start=start).picks.tolist() == theirs
 
 
-def test_a_smaller_coreset_is_the_beginning_of_a_larger_one(features):
-    with quick_coreset(lambda *_: None):
-        assert _picks(features, 0.2)[:50] == _picks(features, 0.02)
+def test_the_radius_is_the_largest_distance_to_a_pick():
+    features = _draw("clusters")
+    coreset = select_coreset(features, 40, start=7)
+    distances = torch.cdist(features.double(), features[coreset.picks].double()).min(dim=1).values
+    assert coreset.radius == pytest.approx(float(distances.max()), rel=1e-5)  # float32 against float64
 
 
-def test_each_pick_is_reported_and_anomalib_is_left_as_it_was(features):
-    from anomalib.models.components.sampling import k_center_greedy
+def test_the_number_of_threads_does_not_change_a_pick():
+    features = _draw("noise")
+    before = torch.get_num_threads()
+    picks = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            picks.append(select_coreset(features, 300, start=1).picks.tolist())
+    finally:
+        torch.set_num_threads(before)
+    assert picks[0] == picks[1]
 
-    before = (k_center_greedy.tqdm, KCenterGreedy.update_distances)
+
+def test_a_smaller_coreset_is_the_beginning_of_a_larger_one():
+    features = _draw("clusters")
+    larger = select_coreset(features, 500, start=9).picks
+    assert np.array_equal(select_coreset(features, 50, start=9).picks, larger[:50])
+
+
+def test_it_ends_where_every_row_is_picked_or_equal_to_a_pick():
+    features = torch.cat([_draw("noise")[:30]] * 3)
+    coreset = select_coreset(features, 60, start=0)
+    assert (len(coreset.picks), coreset.radius) == (30, 0.0)
+    assert len(np.unique(coreset.picks)) == 30
+    assert select_coreset(torch.ones(10, 3), 5, start=4).picks.tolist() == [4]
+
+
+def test_every_row_can_be_picked():
+    assert sorted(select_coreset(_draw("noise")[:100], 100, start=50).picks) == list(range(100))
+
+
+def test_rows_that_lie_near_a_pick_are_not_compared_again(monkeypatch):
+    """The point of it: anomalib compares every row with every pick."""
+    from nut_train import coreset
+
+    compared: list[int] = []
+    original = coreset._Search._compare_block
+
+    def count(self, own, centred, norms, nearest, picks):
+        compared.append(len(own) * (picks.stop - picks.start))
+        original(self, own, centred, norms, nearest, picks)
+
+    monkeypatch.setattr(coreset._Search, "_compare_block", count)
+    features = _draw("noise")
+    features[20:] *= 0.001
+    select_coreset(features, 15, start=0)
+    # Each row once with the first pick; then only those among which the 20 far ones are.
+    assert sum(compared) < 0.3 * ROWS * 15
+
+
+def test_the_picks_are_reported_up_to_the_last():
     seen: list[tuple[str, int, int]] = []
-    with quick_coreset(lambda *step: seen.append(step)):
-        _picks(features, 0.01)
-    assert seen[-1] == ("selecting the coreset", 24, 24)
-    assert (k_center_greedy.tqdm, KCenterGreedy.update_distances) == before
+    select_coreset(_draw("noise"), 300, start=0, progress=lambda *step: seen.append(step))
+    assert seen[-1] == ("selecting the coreset", 300, 300)
+    assert all(before[1] < after[1] for before, after in itertools.pairwise(seen))
+
+
+def test_lowered_precision_of_products_is_not_used_and_is_left_as_it_was():
+    features = _draw("noise")
+    torch.set_float32_matmul_precision("medium")
+    try:
+        picks = select_coreset(features, 200, start=0).picks
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert np.array_equal(picks, select_coreset(features, 200, start=0).picks)
+
+
+@pytest.mark.parametrize(
+    ("count", "start", "says"),
+    [
+        pytest.param(0, 0, "0 rows to pick out of 5", id="none"),
+        pytest.param(6, 0, "6 rows to pick out of 5", id="more-than-there-are"),
+        pytest.param(2, 5, "first pick 5, expected 0 to 4", id="start-outside"),
+    ],
+)
+def test_what_cannot_be_picked_is_refused(count, start, says):
+    with pytest.raises(InputError, match=says):
+        select_coreset(torch.randn(5, 2), count, start=start)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_features_that_are_no_numbers_are_refused(value):
+    features = torch.randn(5, 2)
+    features[3, 1] = value
+    with pytest.raises(InputError, match="not finite numbers"):
+        select_coreset(features, 2, start=0)

@@ -3,8 +3,13 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -68,12 +73,13 @@ def test_the_report_is_one_file_that_refers_to_nothing_outside(run_folder):
     assert not re.search(r"https?://|//cdn|<script[^>]+src|<link[^>]+href", page)
     sources = re.findall(r"src=\"([^\"]{0,30})", page)
     assert sources
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert page.count("<svg") == 4
 
 
 def test_the_figures_lie_beside_the_report_and_can_be_opened(run_folder):
     figures = sorted((run_folder / "figures").glob("*.png"))
-    assert {"scores", "roc"} <= {path.stem for path in figures}
+    assert {path.stem for path in figures} == {"scores", "kinds", "roc", "precision-recall"}
     assert all(min(read_picture(path).shape[:2]) > 100 for path in figures)
 
 
@@ -91,7 +97,7 @@ def test_defects_do_not_move_the_threshold(data, tmp_path):
     assert without.point == with_defects.point
     assert without.record["evaluation"] is None
     page = (tmp_path / "without" / "report.html").read_text()
-    assert "data:image/png;base64," in page  # the held-out scores are drawn all the same
+    assert "<svg" in page  # the held-out scores are drawn all the same
 
 
 def test_a_test_picture_that_is_in_the_training_set_is_left_out_and_reported(data, tmp_path):
@@ -104,8 +110,6 @@ def test_a_test_picture_that_is_in_the_training_set_is_left_out_and_reported(dat
 
 def test_pictures_of_every_format_and_case_take_part(data, tmp_path):
     """Anomalib lists the folder by itself; a format it passed over would be missing from the bank in silence."""
-    import cv2
-
     good = data / "train/good"
     for number, name in enumerate(("a.JPG", "b.jpeg", "c.bmp", "d.TIF", "e.tiff", "f.webp", "g.PNG")):
         cv2.imwrite(str(tmp_path / f"x{Path(name).suffix.lower()}"), read_picture(good / f"{number:04}.png"))
@@ -130,11 +134,103 @@ def _interrupt_at(step: str):
     return progress
 
 
-@pytest.mark.parametrize("step", ["reading pictures", "extracting features", "calibrating on held-out parts"])
-def test_an_interrupted_run_leaves_nothing_behind(nuts, tmp_path, step):
+def test_a_run_interrupted_before_the_work_leaves_nothing_behind(nuts, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        train(nuts, tmp_path / "run", SMALL, progress=_interrupt_at(step))
+        train(nuts, tmp_path / "run", SMALL, progress=_interrupt_at("reading pictures"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "done"),
+    [
+        pytest.param("extracting features", 2, id="after-the-first-batch"),
+        pytest.param("selecting the coreset", 7, id="after-the-extraction"),
+        pytest.param("calibrating on held-out parts", 7, id="in-the-calibration"),
+    ],
+)
+def test_an_interrupted_run_is_gone_on_with_and_gives_the_same_bank_to_the_last_bit(nuts, tmp_path, step, done):
+    config = replace(SMALL, batch_size=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(nuts, tmp_path / "run", config, progress=_interrupt_at(step))
+    assert [path.name for path in tmp_path.iterdir()] == ["run.unfinished"]
+    resumed = train(nuts, tmp_path / "run", config)
+    whole = train(nuts, tmp_path / "whole", config)
+    assert (resumed.record["resumed_pictures"], whole.record["resumed_pictures"]) == (done, 0)
+    first, second = (run.load().model.memory_bank.numpy() for run in (resumed, whole))
+    assert np.array_equal(first, second)
+    assert resumed.point == whole.point
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "whole"]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nut_train import feature_store
+from nut_train.config import TrainConfig
+from nut_train.train import train
+
+feature_store._SAVE_EVERY_S = 0.0
+
+def kill(what, done, total):
+    if what == "extracting features" and done == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+config = TrainConfig(image_height_px=64, image_width_px=64, coreset_ratio=0.05, device="cpu", batch_size=2)
+train(Path(sys.argv[1]), Path(sys.argv[2]), config, progress=kill)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_is_gone_on_with(nuts, tmp_path):
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _KILLED, nuts, tmp_path / "run"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "run").exists()
+    record = train(nuts, tmp_path / "run", replace(SMALL, batch_size=2)).record
+    assert record["resumed_pictures"] == 4
+    assert not (tmp_path / "run.unfinished").exists()
+
+
+def test_features_of_other_pictures_are_not_gone_on_with(data, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "run", SMALL, progress=_interrupt_at("selecting the coreset"))
+    for path in (data / "train/good").iterdir():  # whichever of them are in the bank
+        cv2.imwrite(str(path), 255 - read_picture(path))
+    assert train(data, tmp_path / "run", SMALL).record["resumed_pictures"] == 0
+
+
+def test_another_ratio_takes_the_same_features(nuts, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(nuts, tmp_path / "run", SMALL, progress=_interrupt_at("selecting the coreset"))
+    record = train(nuts, tmp_path / "run", replace(SMALL, bank_size=30)).record
+    assert (record["resumed_pictures"], record["bank"]["rows"]) == (7, 30)
+
+
+def test_a_bank_of_so_many_megabytes_is_no_larger(nuts, tmp_path):
+    bank = train(nuts, tmp_path / "run", replace(SMALL, bank_mb=0.05)).record["bank"]
+    assert bank["rows"] == 50_000 // (4 * bank["width"])
+
+
+def test_pictures_that_all_show_the_same_are_refused(data, tmp_path):
+    good = sorted((data / "train/good").iterdir())
+    picture = read_picture(good[0])
+    for number, path in enumerate(good):
+        # Other bytes, so that they do not count as copies, and the same pixels.
+        cv2.imwrite(str(path.with_suffix(".bmp")), picture)
+        path.with_suffix(".bmp").write_bytes(path.with_suffix(".bmp").read_bytes() + bytes(number))
+        path.unlink()
+    with pytest.raises(InputError, match="all 7 good pictures for the bank show the same, though their files differ"):
+        train(data, tmp_path / "run", SMALL)
+    assert list(tmp_path.iterdir()) == [data]
+
+
+def test_the_bank_does_not_depend_on_the_order_in_which_files_were_made(data, tmp_path):
+    first = train(data, tmp_path / "a", SMALL).load().model.memory_bank.numpy()
+    good = data / "train/good"
+    good.rename(tmp_path / "old")
+    good.mkdir()
+    for path in sorted((tmp_path / "old").iterdir(), reverse=True):
+        shutil.copy(path, good)
+    assert np.array_equal(first, train(data, tmp_path / "b", SMALL).load().model.memory_bank.numpy())
 
 
 def test_an_interrupted_run_keeps_the_older_one(nuts, tmp_path):
@@ -143,7 +239,8 @@ def test_an_interrupted_run_keeps_the_older_one(nuts, tmp_path):
     (old / "run.json").write_text("old")
     with pytest.raises(KeyboardInterrupt):
         train(nuts, old, SMALL, overwrite=True, progress=_interrupt_at("judging test pictures"))
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["run", "run/run.json"]
+    assert [path.relative_to(old).as_posix() for path in old.rglob("*")] == ["run.json"]
+    assert (old / "run.json").read_text() == "old"
 
 
 def test_a_broken_mask_is_named_before_the_training(data, tmp_path):
@@ -185,7 +282,7 @@ def test_weights_that_are_no_numbers_are_refused(nuts, tmp_path):
     config = TrainConfig(
         image_height_px=64, image_width_px=64, device="cpu", backbone_weights=str(tmp_path / "nan.safetensors")
     )
-    with pytest.raises(InputError, match="features are not finite numbers"):
+    with pytest.raises(InputError, match=r"train/good/\d+\.png: its features are not finite numbers"):
         train(nuts, tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
 

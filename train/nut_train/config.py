@@ -1,7 +1,7 @@
 """What a training run was asked for."""
 
-import math
 from dataclasses import dataclass, fields
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,7 +49,7 @@ class PointConfig:
             raise InputError(f"review rate {review}, expected above the false reject rate {rate} and below 1")
         if (self.rule is Rule.VALUE) != (self.value is not None):
             raise InputError("the threshold rule value needs --threshold-value RAW, and no other rule takes it")
-        if self.value is not None and not 0 < self.value < math.inf:
+        if self.value is not None and not 0 < self.value < inf:
             raise InputError(f"threshold value {self.value}, expected a raw score above 0")
 
 
@@ -64,6 +64,8 @@ class TrainConfig:
         image_height_px: Height of the model's input.
         image_width_px: Width of the model's input.
         coreset_ratio: Share of the training patches kept in the memory bank, in (0, 1].
+        bank_size: Rows of the bank at most, instead of the share; None goes by the share.
+        bank_mb: Size of the bank at most, in megabytes of 10^6 bytes, instead of the share.
         neighbours: Bank vectors that weigh the image score (k of the PatchCore paper, eq. 7); 1 turns it off.
         batch_size: Pictures a step of feature extraction; changes speed, not scores.
         workers: Processes that read pictures; 0 reads in the main process.
@@ -84,6 +86,8 @@ class TrainConfig:
     image_height_px: int = 256
     image_width_px: int = 256
     coreset_ratio: float = 0.01
+    bank_size: int | None = None
+    bank_mb: float | None = None
     neighbours: int = 9
     batch_size: int = 8
     workers: int = 0
@@ -136,6 +140,16 @@ class TrainConfig:
         ):
             if value < least:
                 raise InputError(f"{name} {value}, expected at least {least}")
+        self._check_bank()
+
+    def _check_bank(self) -> None:
+        """Check the limits of the bank."""
+        if self.bank_size is not None and self.bank_mb is not None:
+            raise InputError("a bank size and a bank of so many megabytes were given; give one of them")
+        if self.bank_size is not None and self.bank_size < 1:
+            raise InputError(f"bank size {self.bank_size}, expected at least 1")
+        if self.bank_mb is not None and not 0 < self.bank_mb < inf:
+            raise InputError(f"bank of {self.bank_mb} MB, expected above 0")
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -155,6 +169,9 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Return plain types for `run.json`."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("bank_size", "bank_mb"):  # an older version, which knows neither, reads what does not use them
+            if plain[name] is None:
+                del plain[name]
         return plain | {"layers": list(self.layers)}
 
     @classmethod

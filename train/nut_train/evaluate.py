@@ -1,6 +1,6 @@
 """How good a model is on a data set: every picture judged by anomalib, then metrics."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,9 @@ from nut_dataset.progress import Progress, no_progress
 from nut_train.digests import digest
 from nut_train.metrics import ImageMetrics, PixelMetrics, image_metrics, pixel_metrics
 from nut_train.predict import Prediction, predict
+from nut_train.statistics.confidence import Confidence, confidence
+from nut_train.statistics.pixel_counts import PixelCounts
+from nut_train.statistics.scored import Scored
 
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
@@ -26,11 +29,13 @@ class Judged:
 
     Attributes:
         kind: `good` or the kind of defect.
+        sha256: Digest of the picture's file, by which two evaluations find the pictures they share.
         prediction: What anomalib says.
         mask: Marked pixels at the map's size, bool `[h, w]`; empty for good parts, None where none is known.
     """
 
     kind: str
+    sha256: str
     prediction: Prediction
     mask: NDArray[np.bool_] | None
 
@@ -46,26 +51,35 @@ class Evaluation:
 
     Attributes:
         judged: Every test picture that was measured.
-        leaked: Test pictures left out because the training set has the same bytes.
+        leaked: Test pictures that the training set has with the same bytes.
+        is_leakage_kept: Whether those were measured all the same, which flatters every figure.
         image: Figures of the image score.
         pixel: Figures of the map; None without masks.
+        pixels: What the map's figures can be computed from again; None without masks.
+        confidence: How sure the figures are, and those of each kind of defect.
     """
 
     judged: tuple[Judged, ...]
     leaked: tuple[Path, ...]
+    is_leakage_kept: bool
     image: ImageMetrics
     pixel: PixelMetrics | None
+    pixels: PixelCounts | None
+    confidence: Confidence
 
     def to_json(self, root: Path) -> dict[str, Any]:
         """Return plain types; paths are relative to the data set's `root`."""
         return {
             "image": self.image.to_json(),
             "pixel": None if self.pixel is None else self.pixel.to_json(),
+            "confidence": self.confidence.to_json(),
             "leaked": [path.relative_to(root).as_posix() for path in self.leaked],
+            "is_leakage_kept": self.is_leakage_kept,
             "pictures": [
                 {
                     "path": item.prediction.path.relative_to(root).as_posix(),
                     "kind": item.kind,
+                    "sha256": item.sha256,
                     "raw_score": item.prediction.raw_score,
                     "pred_score": item.prediction.pred_score,
                     "pred_label": item.prediction.pred_label,
@@ -88,6 +102,8 @@ def evaluate(
     dataset: Dataset,
     *,
     seen: Collection[str] = (),
+    keep_leakage: bool = False,
+    false_reject_rate: float | None = None,
     device: str = "auto",
     progress: Progress = no_progress,
 ) -> Evaluation | None:
@@ -98,6 +114,8 @@ def evaluate(
         dataset: Its `test` pictures are judged.
         seen: SHA-256 of the pictures that trained or calibrated the model; a test picture with the same bytes as
             one is left out and reported, since it says nothing.
+        keep_leakage: Measure those too; they are reported all the same.
+        false_reject_rate: The rate that the threshold was calibrated for; None leaves out the recall at it.
         device: `auto`, `cpu` or `cuda`.
         progress: Told of each picture.
 
@@ -109,28 +127,43 @@ def evaluate(
     """
     kinds = dict.fromkeys(dataset.test_good, GOOD)
     kinds |= {path: kind for kind, paths in dataset.defects.items() for path in paths}
-    leaked = tuple(path for path in kinds if seen and digest(path) in seen)
-    for path in leaked:
+    digests = {path: digest(path) for path in kinds}
+    leaked = tuple(path for path in kinds if digests[path] in seen)
+    for path in () if keep_leakage else leaked:
         del kinds[path]
     judged: list[Judged] = []
 
     def keep(prediction: Prediction) -> None:
-        kind = kinds[prediction.path]
-        judged.append(Judged(kind=kind, prediction=prediction, mask=_truth(dataset, prediction, kind)))
+        path = prediction.path
+        mask = _truth(dataset, prediction, kinds[path])
+        judged.append(Judged(kind=kinds[path], sha256=digests[path], prediction=prediction, mask=mask))
         progress("judging test pictures", len(judged), len(kinds))
 
     predict(model, tuple(kinds), keep, device=device)
     if not judged:
         return None
+    scores = np.array([item.prediction.raw_score for item in judged])
+    rejected = np.array([item.prediction.pred_label for item in judged])
+    known = [place for place, item in enumerate(judged) if item.mask is not None]
+    maps = [judged[place].prediction.raw_map for place in known]
+    masks = [mask for item in judged if (mask := item.mask) is not None]
+    pixels = PixelCounts.of(maps, masks, known)
     return Evaluation(
         judged=tuple(judged),
         leaked=leaked,
-        image=image_metrics(
-            np.array([item.prediction.raw_score for item in judged]),
-            np.array([item.is_defective for item in judged]),
-            np.array([item.prediction.pred_label for item in judged]),
+        is_leakage_kept=keep_leakage and bool(leaked),
+        image=image_metrics(scores, np.array([item.is_defective for item in judged]), rejected),
+        pixel=pixel_metrics(maps, masks),
+        pixels=pixels,
+        confidence=confidence(
+            Scored(
+                kinds=tuple(item.kind for item in judged),
+                scores=scores,
+                rejected=rejected,
+                pixels=pixels,
+                false_reject_rate=false_reject_rate,
+            )
         ),
-        pixel=_pixel(judged),
     )
 
 
@@ -141,11 +174,3 @@ def _truth(dataset: Dataset, prediction: Prediction, kind: str) -> NDArray[np.bo
         return np.zeros(shape, bool)
     mask = dataset.masks.get(prediction.path)
     return None if mask is None else mask_at(read_mask(mask), (shape[0], shape[1]))
-
-
-def _pixel(judged: Sequence[Judged]) -> PixelMetrics | None:
-    """Measure the maps of the pictures whose marked pixels are known."""
-    known: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = [
-        (item.prediction.raw_map, item.mask) for item in judged if item.mask is not None
-    ]
-    return pixel_metrics([values for values, _ in known], [mask for _, mask in known])

@@ -2,6 +2,7 @@
 
 RUN/model.ckpt     Lightning checkpoint of anomalib's Patchcore, readable with weights_only
 RUN/run.json       arguments, versions, data set fingerprint, calibration, evaluation
+RUN/pixels.npz     histograms of the test pictures' anomaly maps, where there are masks
 RUN/report.html    the same for people, with figures/ beside it
 """
 

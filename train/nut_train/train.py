@@ -15,20 +15,23 @@ from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import read_picture
 from nut_train.backbone import Backbone, describe_backbone
+from nut_train.bank_origin import write_origin
 from nut_train.calibrate import Calibration, Split, calibrate, split_good
 from nut_train.config import TrainConfig
 from nut_train.crossfit import GoodScore, cross_fit, score_good, split_folds
+from nut_train.data_findings import data_findings
 from nut_train.digests import digest
 from nut_train.evaluate import Evaluation, evaluate
-from nut_train.fit import fit, save_checkpoint
+from nut_train.fit import Fitted, fit, save_checkpoint
 from nut_train.patchcore import build_model, set_operating_point
 from nut_train.report import write_report
 from nut_train.run import CHECKPOINT, RECORD, RUN_SCHEMA, Run, open_run, package_versions
+from nut_train.statistics.pixel_counts import PIXELS
 from nut_train.thresholds import Rule, best_f1_threshold
 from nut_train.weights import Weights, find_weights
+from nut_train.work_folder import unfinished, work_folder
 
 if TYPE_CHECKING:
-    from anomalib.engine import Engine
     from anomalib.models import Patchcore
 
 __all__ = ["EVALUATION", "Prepared", "evaluate_run", "fit_model", "prepare", "train", "write_run"]
@@ -63,7 +66,9 @@ def train(
 ) -> Run:
     """Train PatchCore on a data set and write the run folder.
 
-    The folder appears only when everything is done; until then nothing of it is seen.
+    The folder appears only when everything is done; until then nothing of it is seen. What was extracted by then of a
+    training that is interrupted stays beside it (`unfinished`), and the next one with the same pictures and settings of
+    the features goes on from there.
 
     Args:
         root: The data set.
@@ -82,12 +87,14 @@ def train(
     started = time.monotonic()
     with new_folder(out, marker=RECORD, overwrite=overwrite, inputs=[root]) as folder:
         prepared = prepare(open_dataset(root), config, progress=progress)
-        model, engine = fit_model(prepared, config, progress=progress)
-        fitted = time.monotonic()
-        record, evaluation = write_run(folder, model, engine, prepared, config, progress=progress)
-        record["seconds"] = {"fit": round(fitted - started, 1), "total": round(time.monotonic() - started, 1)}
-        write_json(folder / RECORD, record)
-        write_report(folder, record, evaluation)
+        with work_folder(unfinished(out)) as work:
+            model, fitted = fit_model(prepared, config, progress=progress, work=work)
+            fit_seconds = time.monotonic() - started
+            record, evaluation = write_run(folder, model, fitted, prepared, config, progress=progress)
+            record["findings"] = data_findings(root, progress=progress)
+            record["seconds"] = {"fit": round(fit_seconds, 1), "total": round(time.monotonic() - started, 1)}
+            write_json(folder / RECORD, record)
+            write_report(folder, record, evaluation)
     return open_run(out)
 
 
@@ -117,20 +124,21 @@ def prepare(dataset: Dataset, config: TrainConfig, *, progress: Progress = no_pr
 
 
 def fit_model(
-    prepared: Prepared, config: TrainConfig, *, progress: Progress = no_progress
-) -> "tuple[Patchcore, Engine]":
+    prepared: Prepared, config: TrainConfig, *, progress: Progress = no_progress, work: Path | None = None
+) -> "tuple[Patchcore, Fitted]":
     """Build a model and fill its bank.
 
     Args:
         prepared: From `prepare`.
         config: What is asked for.
-        progress: Told of each batch and each pick.
+        progress: Told of each batch and of the picks.
+        work: Where the features of an interrupted training are taken up and kept, from `work_folder`.
 
     Returns:
-        The model, not calibrated yet, and the engine that fitted it.
+        The model, not calibrated yet, and what filling its bank left.
 
     Raises:
-        InputError: If the coreset ratio leaves fewer than two vectors.
+        InputError: As `fit`.
     """
     model = build_model(
         prepared.backbone,
@@ -139,13 +147,13 @@ def fit_model(
         neighbours=config.neighbours,
         weights=prepared.weights,
     )
-    return model, fit(model, prepared.dataset, prepared.split.bank, config, progress=progress)
+    return model, fit(model, prepared.dataset, prepared.split.bank, config, progress=progress, work=work)
 
 
 def write_run(
     folder: Path,
     model: "Patchcore",
-    engine: "Engine",
+    fitted: Fitted,
     prepared: Prepared,
     config: TrainConfig,
     *,
@@ -156,7 +164,7 @@ def write_run(
     Args:
         folder: An existing folder, which becomes a run folder.
         model: From `fit_model`; its operating point is set.
-        engine: From `fit_model`.
+        fitted: From `fit_model`.
         prepared: What it was trained with.
         config: What was asked for.
         progress: Told of each picture.
@@ -174,10 +182,22 @@ def write_run(
         value = _best_f1(evaluate(model, prepared.dataset, seen=seen, device=config.device, progress=progress))
     calibration = _calibrate(scores, config, value)
     set_operating_point(model, calibration.point)
-    save_checkpoint(engine, folder / CHECKPOINT)
-    evaluation = evaluate(model, prepared.dataset, seen=seen, device=config.device, progress=progress)
+    save_checkpoint(fitted.engine, folder / CHECKPOINT)
+    bank = model.model.memory_bank
+    write_origin(folder, fitted.origin.first(len(bank)), bank)
+    evaluation = evaluate(
+        model,
+        prepared.dataset,
+        seen=seen,
+        false_reject_rate=config.false_reject_rate,
+        device=config.device,
+        progress=progress,
+    )
+    if evaluation is not None and evaluation.pixels is not None:
+        evaluation.pixels.save(folder / PIXELS)
     record = _record(prepared, config, calibration)
-    record["bank"] = dict(zip(("rows", "width"), model.model.memory_bank.shape, strict=True))
+    record["bank"] = {"rows": len(bank), "width": int(bank.shape[1]), "patches": fitted.patches}
+    record["resumed_pictures"] = fitted.resumed
     record["held_out_scores"] = [score.to_json() for score in scores]
     record["train_sha256"] = seen
     record["evaluation"] = None if evaluation is None else evaluation.to_json(prepared.dataset.root)
@@ -265,6 +285,8 @@ def evaluate_run(
     root: Path,
     out: Path,
     *,
+    keep_leakage: bool = False,
+    seeds: int = 1,
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -276,6 +298,8 @@ def evaluate_run(
         root: The data set, of which only `test` is needed; test pictures that repeat its own training pictures,
             or those the run was trained on, are left out.
         out: The folder to write.
+        keep_leakage: Measure the pictures that repeat training pictures too; the report says so.
+        seeds: With how many seeds in all to look how stable the figures are; the run's own is the first.
         device: `auto`, `cpu` or `cuda`.
         overwrite: Replace an older folder.
         progress: Told of each picture.
@@ -292,14 +316,31 @@ def evaluate_run(
         if not dataset.test_good and not dataset.defective:
             raise InputError(f"{dataset.root / 'test'} holds no pictures; put them in test/good and test/<kind>")
         seen = {*run.record.get("train_sha256", ()), *(digest(path) for path in dataset.train_good)}
-        evaluation = evaluate(run.load(), dataset, seen=seen, device=device, progress=progress)
+        evaluation = evaluate(
+            run.load(),
+            dataset,
+            seen=seen,
+            keep_leakage=keep_leakage,
+            false_reject_rate=run.record["calibration"].get("false_reject_rate"),
+            device=device,
+            progress=progress,
+        )
         record = {
             **run.record,
             "evaluated": datetime.now(UTC).isoformat(timespec="seconds"),
             "dataset": _dataset_facts(dataset),
             "trained_on": run.record["dataset"],
             "evaluation": None if evaluation is None else evaluation.to_json(dataset.root),
+            "findings": data_findings(root, progress=progress),
         }
+        if evaluation is not None and evaluation.pixels is not None:
+            evaluation.pixels.save(folder / PIXELS)
+        if evaluation is not None and seeds > 1:
+            from nut_train.stability import stability  # which trains
+
+            record["stability"] = stability(
+                run, dataset, evaluation, seeds=seeds, seen=seen, device=device, progress=progress
+            )
         write_json(folder / EVALUATION, record)
         write_report(folder, record, evaluation)
     return record

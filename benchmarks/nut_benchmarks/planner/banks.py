@@ -9,15 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from nut_benchmarks.planner.config import BackboneChoice, PlanConfig
 from nut_dataset.evenly import evenly
 from nut_dataset.layout import GOOD, Dataset
 from nut_dataset.progress import Progress
 from nut_runtime.errors import NutError
 from nut_train.backbone import describe_backbone
-from nut_train.fit import check_rows
+from nut_train.bank_size import check_rows
 from nut_train.run import Run, open_run
 from nut_train.train import Prepared, fit_model, prepare, write_run
 from nut_train.weights import find_weights
@@ -118,12 +116,9 @@ def train_banks(
     split = subject.prepared.split
     used = tuple(evenly(split.bank, config.pictures))
     prepared = replace(subject.prepared, split=replace(split, bank=used))
-    model, engine = fit_model(prepared, config.training(subject.backbone, subject.size, ratios[0]), progress=progress)
+    model, fitted = fit_model(prepared, config.training(subject.backbone, subject.size, ratios[0]), progress=progress)
     bank = model.model.memory_bank
-    with torch.no_grad():
-        black = torch.zeros(1, 3, *subject.size, device=bank.device)
-        finest = model.model.to(bank.device).feature_extractor(black)[model.model.layers[0]]
-    a_picture = finest.shape[-2] * finest.shape[-1]
+    a_picture = fitted.patches // len(used)
     for ratio in ratios:
         training = config.training(subject.backbone, subject.size, ratio)
         rows = int(len(used) * a_picture * ratio)  # as anomalib rounds it
@@ -132,7 +127,7 @@ def train_banks(
             model.model.memory_bank = bank[:rows].clone()
             place = folder / f"{ratio}"
             place.mkdir()
-            _, evaluation = write_run(place, model, engine, prepared, training, progress=progress)
+            _, evaluation = write_run(place, model, fitted, prepared, training, progress=progress)
         except NutError as error:
             yield ratio, error
             continue

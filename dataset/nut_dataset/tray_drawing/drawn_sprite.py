@@ -13,13 +13,13 @@ from nut_dataset.drawing.light import Room
 from nut_dataset.drawing.shape import NutShape, Pose, random_shape
 from nut_dataset.tray_drawing.sprite import Sprite
 
-__all__ = ["draw_sprite", "random_tray_shape"]
+__all__ = ["DEFECT_SHARE", "draw_sprite", "random_tray_shape"]
 
 _SIDE_UNITS = 1.9
 """Side of the square with a nut's area, in nut units, roughly."""
 _SUPER = 2
 """Sprites have this many pixels for one of the picture's, so that they can be turned without harm."""
-_DEFECTIVE = 0.15
+DEFECT_SHARE = 0.15
 """Share of nuts with a defect: those must be found as well."""
 _WITH_DARK_FEET = 0.6
 """Share of nuts whose feet are dark on one side."""
@@ -46,8 +46,16 @@ def random_tray_shape(rng: np.random.Generator) -> NutShape:
     )
 
 
-def draw_sprite(rng: np.random.Generator, shape: NutShape, room: Room, *, side_px: float, tilt_rad: float) -> Sprite:
-    """Draw one nut, one in seven with a defect.
+def draw_sprite(
+    rng: np.random.Generator,
+    shape: NutShape,
+    room: Room,
+    *,
+    side_px: float,
+    tilt_rad: float,
+    defect_share: float = DEFECT_SHARE,
+) -> Sprite:
+    """Draw one nut, or one with a defect.
 
     Args:
         rng: Draws turn, grain and defect.
@@ -55,9 +63,10 @@ def draw_sprite(rng: np.random.Generator, shape: NutShape, room: Room, *, side_p
         room: The lights of the tray.
         side_px: How large it will be in the picture.
         tilt_rad: Angle between the line of sight and its axis.
+        defect_share: How likely it has a defect.
     """
     kinds = list(DefectKind)
-    defect = kinds[int(rng.integers(len(kinds)))] if rng.random() < _DEFECTIVE else None
+    defect = kinds[int(rng.integers(len(kinds)))] if rng.random() < defect_share else None
     pose = Pose(
         x_px=0.0,
         y_px=0.0,

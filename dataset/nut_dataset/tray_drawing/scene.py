@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nut_dataset.drawing.light import random_room
 from nut_dataset.tray_drawing.clutter import add_clutter, add_dust
-from nut_dataset.tray_drawing.drawn_sprite import draw_sprite, random_tray_shape
+from nut_dataset.tray_drawing.drawn_sprite import DEFECT_SHARE, draw_sprite, random_tray_shape
 from nut_dataset.tray_drawing.photo import bend, photograph
 from nut_dataset.tray_drawing.placing import Layout, place_nuts
 from nut_dataset.tray_drawing.scenery import Scenery, random_scenery
@@ -42,6 +42,7 @@ class TrayOrder:
         side: Least and largest side of a nut, in pixels of a picture whose longer side is 640.
         cutouts: Nuts cut from photos; none draws all.
         cutout_share: Share of trays whose nuts are from photos.
+        defect_share: How likely a drawn nut has a defect.
         backgrounds: Photos of empty tables, uint8 `[H, W, 3]`, BGR; they serve half of the trays.
     """
 
@@ -51,6 +52,7 @@ class TrayOrder:
     side: tuple[float, float]
     cutouts: Sequence[Sprite] = ()
     cutout_share: float = 0.5
+    defect_share: float = DEFECT_SHARE
     backgrounds: Sequence[NDArray[np.uint8]] = ()
 
 
@@ -119,7 +121,10 @@ def _sprites(rng: np.random.Generator, order: TrayOrder, scenery: Scenery, side_
     room, shape = random_room(rng), random_tray_shape(rng)
     count = min(_DISTINCT, max(order.parts[1], 1))
     tilts = np.linspace(0.02, max(scenery.tilt_rad, 0.02), count)
-    return [draw_sprite(rng, shape, room, side_px=side_px, tilt_rad=float(tilt)) for tilt in tilts]
+    return [
+        draw_sprite(rng, shape, room, side_px=side_px, tilt_rad=float(tilt), defect_share=order.defect_share)
+        for tilt in tilts
+    ]
 
 
 def _random_layout(

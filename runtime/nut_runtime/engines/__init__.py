@@ -105,10 +105,7 @@ def load_engine(
         EngineError: If the engine is not installed, is broken or does not load the model.
         BundleError: If the bundle has no model for it.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"{threads} threads, expected at least 1")
-    if streams < 1:
-        raise InputError(f"{streams} streams, expected at least 1")
+    _check_counts(threads, streams)
     chosen = choose_engine(name)
     if name is None:  # the preferred one that the bundle has a model for
         chosen = next((one for one in available_engines() if one in bundle.manifest.models), chosen)
@@ -144,12 +141,20 @@ def load_batch_engine(
         cache: As in `load_engine`.
 
     Raises:
-        InputError: If the name is unknown.
+        InputError: If the name is unknown, or the number of threads or streams is under one.
         EngineError: If the engine is not installed, is broken or does not load the model.
         BundleError: If the bundle has no such model for it.
     """
+    _check_counts(threads, streams)
     chosen = choose_engine(name)
     try:
         return ENGINES[chosen](bundle, threads, streams, cache=cache, is_batch=True)
     except ImportError as error:
         raise EngineError(f"{chosen} is installed but does not load ({error}); install it again") from error
+
+
+def _check_counts(threads: int | None, streams: int) -> None:
+    if threads is not None and threads < 1:
+        raise InputError(f"{threads} threads, expected at least 1")
+    if streams < 1:
+        raise InputError(f"{streams} streams, expected at least 1")

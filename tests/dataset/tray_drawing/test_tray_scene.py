@@ -146,3 +146,13 @@ def test_a_bent_picture_keeps_its_corners_and_its_labels_stay_on_their_nuts():
     assert (moved[::119, ::159] == 9).all()
     assert ((bent[..., 0] > 0.5) == (moved == 3)).mean() > 0.998  # linear and nearest differ along the outline
     assert (moved == 3).sum() > 1.2 * (labels == 3).sum()  # a barrel's middle is enlarged
+
+
+def test_a_nut_has_a_defect_only_where_a_share_is_asked_for():
+    def drawn(share: float) -> np.ndarray:
+        rng = np.random.default_rng(4)
+        shape, room = random_tray_shape(rng), random_room(rng)
+        return draw_sprite(rng, shape, room, side_px=60, tilt_rad=0.1, defect_share=share).paint
+
+    assert np.array_equal(drawn(0), drawn(0))
+    assert not np.array_equal(drawn(0), drawn(1))

@@ -49,7 +49,8 @@ def _frame(places: Sequence[Place], size: tuple[int, int] = (480, 640), side: fl
     rng = np.random.default_rng(3)
     frame = rng.normal(215, 3, (*size, 3))
     labels = _labels(places, size, side)
-    frame[labels > 0] = rng.normal(70, 12, (int((labels > 0).sum()), 3))
+    steel = rng.normal(70, 12, (*size, 3))  # of the whole frame, so that a part looks alike whatever lies beside it
+    frame[labels > 0] = steel[labels > 0]
     return np.clip(frame, 0, 255).astype(np.uint8)
 
 
@@ -125,17 +126,15 @@ def rewrite() -> Callable[[Path, object], None]:
     return _rewrite
 
 
-@pytest.fixture(scope="session")
-def tray_bundle(bundle_folder, places, tmp_path_factory) -> Path:
-    """The judge of `bundle_folder` with the fake locator; half of `places` are above its threshold."""
+def _with_locator(judge: Path, folder: Path, places: Sequence[Place]) -> Path:
+    """Write a bundle with the judge of another one and the fake locator; half of `places` are above its threshold."""
     from nut_runtime.engines.import_onnxruntime import import_onnxruntime
     from nut_runtime.engines.import_openvino import import_openvino
     from nut_runtime.inspector import Inspector
     from nut_runtime.locate.finding import find_instances
     from nut_runtime.locate.tray import TrayInspector
 
-    folder = tmp_path_factory.mktemp("trays") / "bundle"
-    shutil.copytree(bundle_folder, folder)
+    shutil.copytree(judge, folder)
     model, onnxruntime, openvino = _fake_locator(), import_onnxruntime(), import_openvino()
     (folder / "locator.onnx").write_bytes(model)
     openvino.save_model(openvino.convert_model(folder / "locator.onnx"), folder / "locator.xml", compress_to_fp16=False)
@@ -160,10 +159,22 @@ def tray_bundle(bundle_folder, places, tmp_path_factory) -> Path:
         ),
         tolerances={"openvino": 1e-4, "onnxruntime": 1e-4},
     )
-    manifest = replace(open_bundle(bundle_folder).manifest, locator=entry)
+    manifest = replace(open_bundle(judge).manifest, locator=entry)
     _rewrite(folder, manifest)
     # The judge knows nuts and not dark squares: its threshold is put where half of them are defective.
     scores = [nut.verdict.raw_score for nut in TrayInspector(Inspector(folder)).inspect(frame).nuts]
     image = replace(manifest.point.image, threshold=float(np.median(scores)))
     _rewrite(folder, replace(manifest, point=replace(manifest.point, image=image)))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tray_bundle(bundle_folder, places, tmp_path_factory) -> Path:
+    """A bundle for trays, with the judge of `bundle_folder`."""
+    return _with_locator(bundle_folder, tmp_path_factory.mktemp("trays") / "bundle", places)
+
+
+@pytest.fixture(scope="session")
+def tray_batch_bundle(batch_bundle, places, tmp_path_factory) -> Path:
+    """A bundle for trays whose judge takes three parts at once, too."""
+    return _with_locator(batch_bundle, tmp_path_factory.mktemp("trays") / "bundle", places)

@@ -131,6 +131,24 @@ def test_any_number_of_streams_gives_the_same(tray_bundle, frame):
     assert [nut.label for nut in one.nuts] == [nut.label for nut in three.nuts]
 
 
+@pytest.mark.parametrize("streams", [1, 2])
+def test_parts_judged_in_batches_have_the_same_verdicts(tray_batch_bundle, tray_frame, places, monkeypatch, streams):
+    frame = tray_frame([*places, (560.0, 60, 15)])  # seven, which three do not divide
+    inspector = Inspector(tray_batch_bundle, streams=streams)
+    inspector.warm_up(480, 640)
+    batches = []
+    infer = inspector._batch.infer_batch
+    monkeypatch.setattr(inspector._batch, "infer_batch", lambda cuts: batches.append(len(cuts)) or infer(cuts))
+    tray = TrayInspector(inspector).inspect(frame)
+    assert batches == [3, 3]  # and the seventh by itself
+    monkeypatch.setattr(Inspector, "has_batch", False)
+    alone = TrayInspector(inspector).inspect(frame)
+    # float32 sums in another order, see `nut_export.batch`
+    assert [nut.verdict.raw_score for nut in tray.nuts] == pytest.approx(
+        [nut.verdict.raw_score for nut in alone.nuts], rel=1e-4
+    )
+
+
 @pytest.mark.parametrize("streams", [1, 3])
 def test_an_engine_that_fails_on_a_part_fails_the_tray(tray_bundle, frame, monkeypatch, streams):
     inspector = Inspector(tray_bundle, streams=streams)

@@ -1,6 +1,5 @@
-"""A page on loopback, and a browser to look at it with."""
+"""A page on loopback."""
 
-import shutil
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from nut_runtime.station_file.config import ServeConfig
 
 TOKEN = "a-token-of-the-tests-0123456789"  # noqa: S105
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # made once: by default each client reads all certificates
-CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 
 
 def wait_until(condition: Callable[[], object], *, within_s: float = 10.0) -> None:
@@ -89,37 +87,3 @@ def _serve(folder: Path) -> Iterator[Callable[..., Served]]:
 def served(serve: Callable[..., Served]) -> Served:
     """A page for this machine alone, without a token."""
     return serve(station="line 3", cameras=("front",))
-
-
-@pytest.fixture(scope="module")
-def browser_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if not (shutil.which(CHROMIUM) and shutil.which(CHROMEDRIVER)):
-        pytest.skip(f"no {CHROMIUM} and {CHROMEDRIVER}; apt-get install chromium chromium-driver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (
-        "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        f"--disable-component-update --disable-sync --user-data-dir={profile}"
-    ).split():
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    browser.set_page_load_timeout(30)
-    yield browser
-    browser.quit()
-
-
-@pytest.fixture
-def browser(browser_of_the_module: Any) -> Any:
-    """A headless Chromium on a blank page, 1280x800, with nothing in its logs."""
-    browser_of_the_module.get("about:blank")
-    browser_of_the_module.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    )
-    for log in ("browser", "performance"):
-        browser_of_the_module.get_log(log)
-    return browser_of_the_module
