@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nut_export.bundle_id import bundle_id
+from nut_export.bundle_id import bundle_id, with_locator
 from nut_export.guard import guard_at
 from nut_export.signing import SigningKey, sign_manifest
 from nut_runtime.atomic import new_folder, write_json
@@ -199,7 +199,7 @@ def _moved(
         facts["calibration"] = {}  # what it said was of the threshold from before
     changed = replace(
         manifest,
-        bundle_id=bundle_id(manifest.name, bundle.folder, point),
+        bundle_id=_named(bundle, point),
         point=point,
         cascade=cascade,
         provenance=facts,
@@ -293,6 +293,13 @@ def _cascade_at(manifest: Manifest, point: OperatingPoint, notes: list[str]) -> 
                 f"widened in proportion, {band.stretch:.2f} times; nothing was measured there: export again to be sure"
             )
     return replace(cascade, guard=guard)
+
+
+def _named(bundle: Bundle, point: OperatingPoint) -> str:
+    """Return the id of a bundle at another operating point."""
+    manifest = bundle.manifest
+    judge = bundle_id(manifest.name, bundle.folder, point)
+    return judge if manifest.locator is None else with_locator(judge, manifest.name, bundle.folder, manifest.locator)
 
 
 def _by(request: PointRequest, stated: Mapping[str, Any] | None) -> dict[str, Any]:

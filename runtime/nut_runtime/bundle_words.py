@@ -36,16 +36,9 @@ def info_rows(bundle: Bundle) -> list[tuple[str, str]]:
         ("precision", manifest.precision),
         ("threshold", f"raw {manifest.point.image.threshold:.6g}, {_rate_words(calibration)}"),
     ]
-    if manifest.point.review_from is not None:
-        rows.append(("review", f"from raw {manifest.point.review_from:.6g}, score {manifest.point.review_score:.3f}"))
-    if manifest.history:
-        last = manifest.history[-1]
-        why = f" ({last.reason})" if last.reason else ""
-        rows.append(("", f"moved {last.when} from raw {last.before.image.threshold:.6g}, {last.bundle_id}{why}"))
-    if calibration and not calibration.get("is_supported", True):
-        held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
-        kind = "cross-fitted" if calibration.get("method") == "crossfit" else "held-out"
-        rows.append(("", f"{held_out} {kind} pictures can speak for no less than {smallest:.1f}%"))
+    rows += _threshold_rows(manifest, calibration)
+    if (batch := manifest.batch) is not None:
+        rows.append(("batch", f"{batch.size} frames at once as well, {', '.join(batch.models)}"))
     for engine, chosen in facts.get("fast", {}).items():
         rows.append((f"fast {engine}", _fast_words(chosen)))
     for engine, width in manifest.cascade.guard.items() if manifest.cascade is not None else ():
@@ -86,6 +79,22 @@ def signature_words(bundle: Bundle) -> str:
     except BundleError as error:
         return f"unusable, not verified ({error})"
     return "none" if signature is None else f"by {signature.key}, not verified (no --verify-key)"
+
+
+def _threshold_rows(manifest: Manifest, calibration: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Say more of the threshold: where review begins, who moved it last, and what it cannot promise."""
+    rows = []
+    if manifest.point.review_from is not None:
+        rows.append(("review", f"from raw {manifest.point.review_from:.6g}, score {manifest.point.review_score:.3f}"))
+    if manifest.history:
+        last = manifest.history[-1]
+        why = f" ({last.reason})" if last.reason else ""
+        rows.append(("", f"moved {last.when} from raw {last.before.image.threshold:.6g}, {last.bundle_id}{why}"))
+    if calibration and not calibration.get("is_supported", True):
+        held_out, smallest = calibration["held_out"], 100 * calibration["smallest_rate"]
+        kind = "cross-fitted" if calibration.get("method") == "crossfit" else "held-out"
+        rows.append(("", f"{held_out} {kind} pictures can speak for no less than {smallest:.1f}%"))
+    return rows
 
 
 def _rate_words(calibration: Mapping[str, Any]) -> str:

@@ -125,13 +125,12 @@ class Manifest:
     calibration: ViewCalibration | None = None
     locator: LocatorEntry | None = None
     batch: BatchModels | None = None
+    history: tuple[PointMove, ...] = ()
 
     @property
     def schema(self) -> int:
         """The number that says which runtimes read it."""
         return SCHEMA if self.locator is not None else 1
-
-    history: tuple[PointMove, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types, the schema number first."""

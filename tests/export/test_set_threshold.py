@@ -283,3 +283,13 @@ def test_a_bundle_of_anomalibs_own_scale_keeps_its_range(copy):
     write_json(copy / MANIFEST, replace(manifest, point=replace(manifest.point, image=image)).to_json())
     after = set_threshold(copy, PointRequest(raw=25.0)).bundle.manifest.point.image
     assert (after.threshold, after.minimum, after.maximum) == (25.0, 3.0, 80.0)
+
+
+def test_with_a_locator_the_name_tells_it_from_the_judge_alone_and_comes_back(tray_bundle_folder, copy, tmp_path):
+    folder = Path(shutil.copytree(tray_bundle_folder, tmp_path / "trays"))
+    before = open_bundle(folder).manifest
+    tray, judge = (set_threshold(place, PointRequest(pred=0.6)).bundle.manifest for place in (folder, copy))
+    assert tray.point == judge.point
+    assert len({tray.bundle_id, judge.bundle_id, before.bundle_id}) == 3
+    back = set_threshold(folder, PointRequest(raw=before.point.image.threshold)).bundle.manifest
+    assert (back.bundle_id, back.locator) == (before.bundle_id, before.locator)

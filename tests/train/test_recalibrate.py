@@ -52,6 +52,13 @@ def test_the_threshold_is_put_from_the_kept_scores_and_everything_follows(copy):
             before.record["evaluation"]["image"][figure]
         )
     assert after.record["evaluation"]["pixel"] == before.record["evaluation"]["pixel"]
+    sure = [run.record["evaluation"]["confidence"]["intervals"] for run in (before, after)]
+    low, high = sure[1]["recall"]["low"], sure[1]["recall"]["high"]
+    assert low <= after.record["evaluation"]["image"]["recall"] <= high
+    assert sure[1]["auroc"] == sure[0]["auroc"]
+    assert sure[1]["pixel.auroc"] == sure[0]["pixel.auroc"]
+    found = {kind["kind"]: kind["found"] for kind in after.record["evaluation"]["confidence"]["kinds"]}
+    assert sum(found.values()) == labels[truth].sum()
     assert after.record["arguments"] == before.record["arguments"]
 
 
@@ -92,6 +99,7 @@ def test_the_report_says_that_its_thresholds_are_older_until_it_is_drawn_anew(co
     # judged again, the pictures have the verdicts that were worked out from their kept scores
     again = open_run(copy).record["evaluation"]["pictures"]
     assert [one["pred_label"] for one in again] == [one["pred_label"] for one in run.record["evaluation"]["pictures"]]
+    assert open_run(copy).record["evaluation"]["confidence"] == run.record["evaluation"]["confidence"]
 
 
 def test_f1_is_put_where_the_test_pictures_say_and_warns(copy):

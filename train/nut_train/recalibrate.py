@@ -17,7 +17,7 @@ from nut_dataset.progress import Progress, no_progress
 from nut_runtime.atomic import write_bytes, write_json, write_text
 from nut_runtime.errors import InputError
 from nut_runtime.scoring import OperatingPoint, is_defective, normalise
-from nut_train.calibrate import calibrate
+from nut_train.calibrate import Calibration, calibrate
 from nut_train.config import PointConfig
 from nut_train.run import CHECKPOINT, RECORD, Run, open_run
 from nut_train.thresholds import Rule, best_f1_threshold
@@ -68,7 +68,7 @@ def recalibrate(run: Run, config: PointConfig, *, reason: str = "") -> Run:
         "history": [*run.record.get("history", ()), older],
     }
     if pictures:
-        record["evaluation"] = _judged_anew(run.record["evaluation"], calibration.point)
+        record["evaluation"] = _judged_anew(run, calibration)
     content = _checkpoint_at(run.folder / CHECKPOINT, calibration.point)
     write_bytes(run.folder / CHECKPOINT, content)
     write_json(run.folder / RECORD, record)
@@ -97,7 +97,12 @@ def redraw_report(run: Run, *, device: str = "auto", progress: Progress = no_pro
             f"the data set {root} is not there any more, so the report cannot be drawn; leave out --report"
         )
     evaluation = evaluate(
-        run.load(), list_dataset(root), seen=run.record.get("train_sha256", ()), device=device, progress=progress
+        run.load(),
+        list_dataset(root),
+        seen=run.record.get("train_sha256", ()),
+        false_reject_rate=run.record["calibration"]["false_reject_rate"],
+        device=device,
+        progress=progress,
     )
     record = {**run.record, "evaluation": None if evaluation is None else evaluation.to_json(root)}
     write_json(run.folder / RECORD, record)
@@ -118,21 +123,33 @@ def _best_f1(run: Run, pictures: list[Mapping[str, Any]]) -> float:
     )
 
 
-def _judged_anew(evaluation: Mapping[str, Any], point: OperatingPoint) -> dict[str, Any]:
-    """Return an evaluation with the verdicts, and the figures over them, at other thresholds.
+def _judged_anew(run: Run, calibration: Calibration) -> dict[str, Any]:
+    """Return a run's evaluation with the verdicts, the figures over them and how sure these are, at other thresholds.
 
     What does not hang on a threshold stays: AUROC, average precision, the maps' figures.
     """
     from nut_train.metrics import image_metrics
+    from nut_train.statistics.confidence import confidence
+    from nut_train.statistics.pixel_counts import PIXELS, PixelCounts
+    from nut_train.statistics.scored import Scored
 
+    evaluation = run.record["evaluation"]
     pictures = evaluation["pictures"]
     raw = np.array([one["raw_score"] for one in pictures], np.float32)
-    scores = normalise(raw, point.image)
+    scores = normalise(raw, calibration.point.image)
     rejected = is_defective(scores)
-    figures = image_metrics(raw.astype(np.float64), np.array([one["kind"] != GOOD for one in pictures], bool), rejected)
+    scored = Scored(
+        kinds=tuple(str(one["kind"]) for one in pictures),
+        scores=raw.astype(np.float64),
+        rejected=rejected,
+        pixels=PixelCounts.load(run.folder / PIXELS) if (run.folder / PIXELS).is_file() else None,
+        false_reject_rate=calibration.false_reject_rate,
+    )
+    figures = image_metrics(scored.scores, scored.defective, rejected)
     return {
         **evaluation,
         "image": {**evaluation["image"], **figures.to_json()},
+        "confidence": confidence(scored).to_json(),
         "pictures": [
             {**one, "pred_score": float(score), "pred_label": bool(label)}
             for one, score, label in zip(pictures, scores, rejected, strict=True)

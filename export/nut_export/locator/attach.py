@@ -1,6 +1,5 @@
 """A locator put into a bundle: graphs, golden frames and proof beside those of the judge."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from nut_dataset.evenly import evenly
 from nut_dataset.progress import Progress, no_progress
+from nut_export.bundle_id import LOCATOR_STEM, with_locator
 from nut_export.locator.golden import golden_tolerance, write_golden_trays
 from nut_export.locator.models import LocatorModels, build_models, calibration_pixels
 from nut_export.locator.parity import LocatorParity, ReferenceTray, check_locator, measure_locator
@@ -31,7 +31,7 @@ from nut_train.run import package_versions
 __all__ = ["LOCATOR_PRECISIONS", "STEM", "LocatorConfig", "add_locator", "attach_locator"]
 
 LOCATOR_PRECISIONS = ("fp32", "int8")
-STEM = "locator"
+STEM = LOCATOR_STEM
 """The names of the locator's files without their endings."""
 
 
@@ -164,7 +164,7 @@ def attach_locator(
     entry = replace(draft, tolerances=tolerances, parity={one.engine: _summary(one) for one in parities})
     return replace(
         manifest,
-        bundle_id=_bundle_id(manifest, folder, entry),
+        bundle_id=with_locator(manifest.bundle_id, manifest.name, folder, entry),
         locator=entry,
         files={
             path.relative_to(folder).as_posix(): file_entry(path)
@@ -207,13 +207,3 @@ def _summary(parity: LocatorParity) -> Mapping[str, Any]:
     data = parity.to_json()
     del data["engine"]
     return {**data, "failure": parity.failure}
-
-
-def _bundle_id(manifest: Manifest, folder: Path, entry: LocatorEntry) -> str:
-    """Name these very models: the judge's name, and a digest of its id and of the locator."""
-    content = hashlib.sha256(manifest.bundle_id.encode())
-    for name in (f"{STEM}.onnx", f"{STEM}.bin"):  # OpenVINO numbers the nodes of its XML anew in every run
-        if (folder / name).is_file():
-            content.update((folder / name).read_bytes())
-    content.update(json.dumps([entry.find.to_json(), entry.cutout.to_json()], sort_keys=True).encode())
-    return f"{manifest.name}-{content.hexdigest()[:12]}"

@@ -14,6 +14,7 @@ from nut_runtime.locate.finding import usual_area_px
 from nut_runtime.locate.instance import Flaw
 from nut_runtime.locate.tray import TrayInspector
 from nut_runtime.locate.tray_overlay import count_words, draw_tray
+from nut_runtime.review import NEVER
 from nut_runtime.verdict import Label, Reason
 
 
@@ -254,3 +255,11 @@ def test_a_precision_that_is_not_known_is_refused(tray_bundle):
 
 def test_warming_up_prepares_both_models(inspector):
     assert inspector.warm_up(480, 640) > 0
+
+
+@pytest.mark.parametrize(("stated", "review"), [(None, 3), (NEVER, 0), (0.4999, 0)])
+def test_the_bundles_review_is_that_of_each_part_unless_another_is_stated(tray_bundle, frame, stated, review):
+    bundle = open_bundle(tray_bundle)
+    point = replace(bundle.manifest.point, review_from=1e-3)  # every part that is not defective
+    inspector = Inspector(replace(bundle, manifest=replace(bundle.manifest, point=point)))
+    assert TrayInspector(inspector, review_from=stated).inspect(frame).counts["review"] == review
