@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key  # the standard error that is not captured
 
-# Before torch, OpenBLAS and OpenVINO start their pools: the tests are many and small.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Before torch, OpenBLAS and OpenVINO start their pools: the tests are many and small. Whatever the caller set: the last
+# bits of features, and with them the rows of a bank, hang on the number of threads.
+os.environ["OMP_NUM_THREADS"] = "2"
 # Before a test imports ONNX Runtime by itself: its telemetry has a thread that can end the whole process.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
