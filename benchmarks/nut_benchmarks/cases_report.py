@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nut_benchmarks.cases import CaseResult
+from nut_benchmarks.tables import markdown_table, terminal_table
 from nut_runtime.atomic import write_json, write_text
 from nut_runtime.machine import Machine
 
@@ -57,14 +58,7 @@ def case_rows(result: CaseResult) -> list[list[str]]:
 
 def case_table(result: CaseResult) -> "Table":
     """Return a table for a terminal."""
-    from rich.table import Table
-
-    table = Table(box=None)
-    for column in _COLUMNS:
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for row in case_rows(result):
-        table.add_row(*row)
-    return table
+    return terminal_table(_COLUMNS, case_rows(result))
 
 
 def write_cases(folder: Path, results: Sequence[CaseResult], machine: Machine, *, threads: int) -> None:
@@ -94,8 +88,7 @@ def write_cases(folder: Path, results: Sequence[CaseResult], machine: Machine, *
         "",
     ]
     for result in results:
-        lines += [f"## {result.name}: bank {result.rows} x {result.width}", "", "| " + " | ".join(_COLUMNS) + " |"]
-        lines += ["|---|" + "---:|" * (len(_COLUMNS) - 1)]
-        lines += ["| " + " | ".join(row) + " |" for row in case_rows(result)] + [""]
+        lines += [f"## {result.name}: bank {result.rows} x {result.width}", ""]
+        lines += [*markdown_table(_COLUMNS, case_rows(result)), ""]
         lines += [f"{engine}: {note}.  " for engine, note in result.notes.items()] + [""]
     write_text(folder / "cases.md", "\n".join(lines))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nut_benchmarks.frames import FrameSizes
+from nut_benchmarks.tables import command_block, markdown_table, terminal_table
 from nut_runtime.atomic import write_json, write_text
 from nut_runtime.machine import Machine
 
@@ -44,14 +45,7 @@ def frame_rows(found: FrameSizes) -> list[list[str]]:
 
 def frames_table(found: FrameSizes) -> "Table":
     """Return a table for a terminal."""
-    from rich.table import Table
-
-    table = Table(box=None)
-    for column in _COLUMNS:
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for row in frame_rows(found):
-        table.add_row(*row)
-    return table
+    return terminal_table(_COLUMNS, frame_rows(found))
 
 
 def frames_markdown(found: FrameSizes, machine: Machine, command: str) -> str:
@@ -62,14 +56,8 @@ def frames_markdown(found: FrameSizes, machine: Machine, command: str) -> str:
         f"Extra: over a frame of {width}x{height}. CPU: the least processor time of a frame, of all threads together.",
         "Peak: of the process so far, sizes in this order.",
         "",
-        "| " + " | ".join(_COLUMNS) + " |",
-        "|---|" + "---:|" * (len(_COLUMNS) - 1),
-        *("| " + " | ".join(row) + " |" for row in frame_rows(found)),
-        "",
-        "```",
-        command,
-        "```",
-        "",
+        *markdown_table(_COLUMNS, frame_rows(found)),
+        *command_block(command),
     ]
     return "\n".join(lines)
 

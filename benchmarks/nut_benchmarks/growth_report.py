@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nut_benchmarks.cases import INT8_PREFIX
 from nut_benchmarks.growth import GrowthStep
+from nut_benchmarks.tables import markdown_table, terminal_table
 from nut_runtime.atomic import write_bytes, write_json, write_text
 from nut_runtime.machine import Machine
 
@@ -40,14 +41,7 @@ def growth_rows(steps: Sequence[GrowthStep]) -> list[list[str]]:
 
 def growth_table(steps: Sequence[GrowthStep]) -> "Table":
     """Return a table for a terminal."""
-    from rich.table import Table
-
-    table = Table(box=None)
-    for column in _columns(steps):
-        table.add_column(column, justify="right")
-    for row in growth_rows(steps):
-        table.add_row(*row)
-    return table
+    return terminal_table(_columns(steps), growth_rows(steps), words=())
 
 
 def write_growth(folder: Path, steps: Sequence[GrowthStep], machine: Machine, *, threads: int, dataset: str) -> None:
@@ -68,13 +62,10 @@ def write_growth(folder: Path, steps: Sequence[GrowthStep], machine: Machine, *,
             ],
         },
     )
-    columns = _columns(steps)
     lines = [
         f"{machine.cpu}, {machine.cores} cores, {threads} threads, patches of {dataset}.",
         "",
-        "| " + " | ".join(columns) + " |",
-        "|" + "---:|" * len(columns),
-        *("| " + " | ".join(row) + " |" for row in growth_rows(steps)),
+        *markdown_table(_columns(steps), growth_rows(steps), words=()),
         "",
         *(f"{label} at {step.rows:,} rows: {note}.  " for step in steps for label, note in step.notes.items()),
         "",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nut_benchmarks.bench import Bench
+from nut_benchmarks.tables import command_block, markdown_table
 from nut_runtime.atomic import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -122,20 +123,13 @@ def bench_markdown(bench: Bench) -> str:
         "model called without the Engine around it.",
         **_WRAP,
     )
-    lines += ["", "| | " + " | ".join(row[0] for row in rows) + " |", "|---|" + "---:|" * len(rows)]
-    lines += [
-        f"| {_cell(column)} | " + " | ".join(row[place] for row in rows) + " |"
-        for place, column in enumerate(COLUMNS[1:], start=1)
-    ]
+    turned = [[column, *(row[place] for row in rows)] for place, column in enumerate(COLUMNS[1:], start=1)]
+    lines += ["", *markdown_table(["", *(row[0] for row in rows)], turned)]
     versions = ", ".join(f"{name} {value}" for name, value in bench.versions.items())
     lines += [
         "",
         f"Bundle {bench.bundle_id}, commit {bench.commit or 'unknown'}. {versions}.",
-        "",
-        "```",
-        bench.command,
-        "```",
-        "",
+        *command_block(bench.command),
     ]
     return "\n".join(lines)
 
@@ -144,11 +138,6 @@ def write_bench_report(folder: Path, bench: Bench) -> None:
     """Write `bench.md` and `bench.png` into `folder`."""
     write_text(folder / "bench.md", bench_markdown(bench))
     write_bytes(folder / "bench.png", _figure(bench))
-
-
-def _cell(text: str) -> str:
-    """Return text for a Markdown table, whose cells end at a bar."""
-    return text.replace("|", "\\|")
 
 
 def _small(value: float | None) -> str:

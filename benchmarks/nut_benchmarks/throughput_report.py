@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nut_benchmarks.tables import command_block, markdown_table, terminal_table
 from nut_benchmarks.throughput import Throughput
 from nut_runtime.atomic import write_json, write_text
 from nut_runtime.machine import Machine
@@ -15,6 +16,7 @@ __all__ = ["THROUGHPUT_FILE", "throughput_markdown", "throughput_rows", "through
 
 THROUGHPUT_FILE = "throughput.json"
 _COLUMNS = ("", "threads", "mode", "frames/s", "of latency mode", "ms a frame")
+_WORDS = ("", "mode")
 
 
 def throughput_rows(found: Throughput) -> list[list[str]]:
@@ -34,14 +36,7 @@ def throughput_rows(found: Throughput) -> list[list[str]]:
 
 def throughput_table(found: Throughput) -> "Table":
     """Return a table for a terminal."""
-    from rich.table import Table
-
-    table = Table(box=None)
-    for column in _COLUMNS:
-        table.add_column(column, justify="left" if column in {"", "mode"} else "right", no_wrap=True)
-    for row in throughput_rows(found):
-        table.add_row(*row)
-    return table
+    return terminal_table(_COLUMNS, throughput_rows(found), words=_WORDS)
 
 
 def throughput_markdown(found: Throughput, machine: Machine, command: str) -> str:
@@ -54,14 +49,8 @@ def throughput_markdown(found: Throughput, machine: Machine, command: str) -> st
         "Threads in brackets: with more streams than threads, ONNX Runtime computes with one a stream.",
         "ms a frame: from a decoded frame to its verdict, in a batch that of the whole batch.",
         "",
-        "| " + " | ".join(_COLUMNS) + " |",
-        "|---|---:|---|" + "---:|" * (len(_COLUMNS) - 3),
-        *("| " + " | ".join(row) + " |" for row in throughput_rows(found)),
-        "",
-        "```",
-        command,
-        "```",
-        "",
+        *markdown_table(_COLUMNS, throughput_rows(found), words=_WORDS),
+        *command_block(command),
     ]
     return "\n".join(lines)
 

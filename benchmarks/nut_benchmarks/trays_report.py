@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nut_benchmarks.tables import command_block, markdown_table, terminal_table
 from nut_benchmarks.trays import TARGETS_MS, TrayTimings
 from nut_runtime.atomic import write_json, write_text
 from nut_runtime.machine import Machine
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["TRAYS_FILE", "tray_rows", "trays_markdown", "trays_table", "write_trays"]
 
 TRAYS_FILE = "trays-bench.json"
-_COLUMNS = ("engine", "locator", "judge", "step", "p50 ms", "p95 ms", "min ms", "cpu ms", "at most")
+_WORDS = ("engine", "locator", "judge", "step")
+_COLUMNS = (*_WORDS, "p50 ms", "p95 ms", "min ms", "cpu ms", "at most")
 
 
 def tray_rows(found: Sequence[TrayTimings]) -> list[list[str]]:
@@ -43,14 +45,7 @@ def tray_rows(found: Sequence[TrayTimings]) -> list[list[str]]:
 
 def trays_table(found: Sequence[TrayTimings]) -> "Table":
     """Return a table for a terminal."""
-    from rich.table import Table
-
-    table = Table(box=None)
-    for place, column in enumerate(_COLUMNS):
-        table.add_column(column, justify="left" if place < 4 else "right", no_wrap=True)  # noqa: PLR2004 - words first
-    for row in tray_rows(found):
-        table.add_row(*row)
-    return table
+    return terminal_table(_COLUMNS, tray_rows(found), words=_WORDS)
 
 
 def trays_markdown(found: Sequence[TrayTimings], machine: Machine, *, threads: int, command: str) -> str:
@@ -62,14 +57,8 @@ def trays_markdown(found: Sequence[TrayTimings], machine: Machine, *, threads: i
         "with as many streams as threads.",
         "CPU: the least processor time of all threads together. At most: the target on two cores.",
         "",
-        "| " + " | ".join(_COLUMNS) + " |",
-        "|---|---|---|---|" + "---:|" * (len(_COLUMNS) - 4),
-        *("| " + " | ".join(row) + " |" for row in tray_rows(found)),
-        "",
-        "```",
-        command,
-        "```",
-        "",
+        *markdown_table(_COLUMNS, tray_rows(found), words=_WORDS),
+        *command_block(command),
     ]
     return "\n".join(lines)
 

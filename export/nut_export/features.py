@@ -1,14 +1,12 @@
 """The backbone and anomalib's patch embedding, exported by torch at the model's fixed input size."""
 
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
 import torch
-from onnx.compose import add_prefix
 from torch import Tensor, nn
 
-from nut_export.builder import OPSET
+from nut_export.torch_module import export_module
 
 if TYPE_CHECKING:
     from anomalib.models.image.patchcore.torch_model import PatchcoreModel
@@ -50,22 +48,9 @@ def export_features(
         The model, its inner names prefixed with `features/`, and the grid of patches (rows, columns), P = rows x
         columns.
     """
-    module = PatchEmbedding(model).eval()
+    module = PatchEmbedding(model)
     example = torch.zeros(1, 3, *size)
     with torch.no_grad():
         finest = model.feature_extractor(example)[model.layers[0]]
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's exporter deprecates parts of itself
-        program: Any = torch.onnx.export(
-            module,
-            (example,),
-            input_names=[source],
-            output_names=[target],
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    prefixed = add_prefix(program.model_proto, "features/", rename_inputs=False, rename_outputs=False)
-    for node in prefixed.graph.node:
-        del node.metadata_props[:]  # stack traces with this machine's paths
-    return prefixed, (int(finest.shape[-2]), int(finest.shape[-1]))
+    exported = export_module(module, example, source=source, target=target, prefix="features/")
+    return exported, (int(finest.shape[-2]), int(finest.shape[-1]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nut_benchmarks.planner.choice import Row
 from nut_benchmarks.planner.plan import Plan
 from nut_benchmarks.planner.words import notes, plan_lines, plan_title
+from nut_benchmarks.tables import markdown_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -123,10 +124,7 @@ def plan_markdown(plan: Plan) -> str:
     for caveat in caveats:
         lines += textwrap.wrap(f"- {caveat}", **_WRAP)
     columns, rows = plan_rows(plan)
-    lines += ["", "| " + " | ".join(columns) + " |"]
-    lines += ["|" + "|".join("---" if column in _TEXTS else "---:" for column in columns) + "|"]
-    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows]
-    lines += [""]
+    lines += ["", *markdown_table(columns, rows, words=_TEXTS), ""]
     for line in plan_lines(plan):
         lines += [*textwrap.wrap(line[0].upper() + line[1:] + ".", width=118, break_on_hyphens=False), ""]
     lines += ["```", *plan.commands(), "```", "", "![Accuracy against time, with the Pareto front](plan.png)", ""]

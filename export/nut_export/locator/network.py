@@ -1,16 +1,12 @@
 """The locator's network, exported by torch for inputs of any size."""
 
-import warnings
-from typing import Any
-
 import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from onnx.compose import add_prefix
 from torch import Tensor, nn
 
-from nut_export.builder import OPSET
+from nut_export.torch_module import export_module
 from nut_runtime.locate.network_size import STRIDE_PX
 from nut_train.locator.network import LocatorNetwork
 
@@ -42,26 +38,17 @@ def export_network(network: LocatorNetwork, *, source: str, target: str) -> onnx
     Returns:
         The model, its inner names prefixed with `network/`.
     """
-    module = _Mapped(network).eval()
-    example = torch.zeros(1, 3, *_TRACED_PX)
     height, width = (torch.export.Dim(name, min=1, max=256) for name in ("rows", "columns"))
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's exporter deprecates parts of itself
-        program: Any = torch.onnx.export(
-            module,
-            (example,),
-            input_names=[source],
-            output_names=[target],
-            opset_version=OPSET,
-            dynamic_shapes=({2: STRIDE_PX * height, 3: STRIDE_PX * width},),
-            dynamo=True,
-            verbose=False,
-        )
-    prefixed = add_prefix(program.model_proto, "network/", rename_inputs=False, rename_outputs=False)
-    _double_by_scale(prefixed)
-    for node in prefixed.graph.node:
-        del node.metadata_props[:]  # stack traces with this machine's paths
-    return prefixed
+    model = export_module(
+        _Mapped(network),
+        torch.zeros(1, 3, *_TRACED_PX),
+        source=source,
+        target=target,
+        prefix="network/",
+        dynamic_shapes=({2: STRIDE_PX * height, 3: STRIDE_PX * width},),
+    )
+    _double_by_scale(model)
+    return model
 
 
 def _double_by_scale(model: onnx.ModelProto) -> None:
