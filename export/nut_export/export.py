@@ -301,6 +301,7 @@ def _facts(run: Run, dataset: Dataset, config: ExportConfig, *, grid: tuple[int,
         "bank": record["bank"],
         "patches": list(grid),
         "neighbours": run.config.neighbours,
+        **({"whitened": True} if run.config.whiten else {}),
         "operating_point": run.point.to_json(),
         "calibration": {
             key: record["calibration"][key]

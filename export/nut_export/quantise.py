@@ -113,9 +113,11 @@ def quantise_features(
 
     convolutions = [node.name for node in features.graph.node if node.op_type == "Conv"]
     others = [node.name for node in features.graph.node if node.op_type != "Conv"]
+    whitening = [node.name for node in features.graph.node if node.op_type in {"MatMul", "Gemm"}]
     kept: list[str] = []
     progress("quantising", 0, 1 + len(convolutions))
-    model = quantise_nodes(features, chosen, [])
+    # Directions in which good patches hardly differ are enlarged by the whitening, and so would its rounding be.
+    model = quantise_nodes(features, chosen, whitening)
     found = error_of(model)
     scope = "everything"
     if found > error:

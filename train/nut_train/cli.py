@@ -41,6 +41,12 @@ _DEFAULTS = TrainConfig()
     show_default=True,
     help="Bank vectors that weigh the image score.",
 )
+@click.option(
+    "--whiten/--no-whiten",
+    default=_DEFAULTS.whiten,
+    show_default=True,
+    help="Compare patches in units of how good ones vary (Mahalanobis).",
+)
 @threshold_options
 @click.option(
     "--calibration",

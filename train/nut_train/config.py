@@ -66,6 +66,7 @@ class TrainConfig:
         coreset_ratio: Share of the training patches kept in the memory bank, in (0, 1].
         bank_size: Rows of the bank at most, instead of the share; None goes by the share.
         bank_mb: Size of the bank at most, in megabytes of 10^6 bytes, instead of the share.
+        whiten: Whether patch features are whitened by the good pictures' covariance before they are compared.
         neighbours: Bank vectors that weigh the image score (k of the PatchCore paper, eq. 7); 1 turns it off.
         batch_size: Pictures a step of feature extraction; changes speed, not scores.
         workers: Processes that read pictures; 0 reads in the main process.
@@ -88,6 +89,7 @@ class TrainConfig:
     coreset_ratio: float = 0.01
     bank_size: int | None = None
     bank_mb: float | None = None
+    whiten: bool = False
     neighbours: int = 9
     batch_size: int = 8
     workers: int = 0
@@ -169,9 +171,11 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Return plain types for `run.json`."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("bank_size", "bank_mb"):  # an older version, which knows neither, reads what does not use them
+        for name in ("bank_size", "bank_mb"):  # an older version, which knows none of these, reads what has none
             if plain[name] is None:
                 del plain[name]
+        if not self.whiten:
+            del plain["whiten"]
         return plain | {"layers": list(self.layers)}
 
     @classmethod

