@@ -1,15 +1,15 @@
 """Growing a run: good parts that it did not know join its memory bank, and what follows is worked out anew.
 
-The bank keeps the rows that it has, to the bit and in their order, and the new ones come behind them. Patches of the new
-pictures are added, the one farthest from the bank each time, until
+The bank keeps the rows that it has, to the bit and in their order, and the new ones come behind them. Patches of the
+new pictures are added, the one farthest from the bank each time, until
 
 - as large a share of them is in it as of the base's own pictures, and
 - none is farther from the bank than the middle one of the base's held-out good parts scored. A part's score is at most
-  the largest distance of its patches, so that a picture that was a false alarm then passes as an ordinary part does; and
-  if the threshold, put anew, should be lower still, more is added until it passes.
+  the largest distance of its patches, so that a picture that was a false alarm then passes as an ordinary part does;
+  and if the threshold, put anew, should be lower still, more is added until it passes.
 
-Good parts that the base held out are judged by the grown bank and put the threshold again. What was picked because of its
-high score would put it too high and is no sample of fresh parts, so a few new pictures all go into the bank.
+Good parts that the base held out are judged by the grown bank and put the threshold again. What was picked because of
+its high score would put it too high and is no sample of fresh parts, so a few new pictures all go into the bank.
 """
 
 import time

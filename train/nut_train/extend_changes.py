@@ -61,9 +61,7 @@ def compare_with_base(run: Run, folder: Path) -> tuple[Comparison | None, str]:
         return None, str(error).replace(str(folder), "the grown run")
 
 
-def changes_of(
-    run: Run, record: Mapping[str, Any], comparison: Comparison | None, reason: str
-) -> dict[str, Any]:
+def changes_of(run: Run, record: Mapping[str, Any], comparison: Comparison | None, reason: str) -> dict[str, Any]:
     """Return what changed as plain types, for `run.json` and the report."""
     points = [source["calibration"]["point"] for source in (run.record, record)]
     named = {"image": ("image", "threshold"), "pixel": ("pixel", "threshold")}
@@ -139,7 +137,9 @@ def notes_of(
         )
     if new.leaked:
         names = _some([path.relative_to(base.dataset.root).as_posix() for path in new.leaked])
-        notes.append(f"{counted(len(new.leaked), 'test picture')} left out of the evaluation, being new pictures: {names}")
+        notes.append(
+            f"{counted(len(new.leaked), 'test picture')} left out of the evaluation, being new pictures: {names}"
+        )
     if base.is_changed:
         notes.append(f"{base.dataset.root} is not as it was at the training; its training pictures are")
     rejected = [row["name"] for row in rows if row["role"] == "bank" and row["is_rejected"]]

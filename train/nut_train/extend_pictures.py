@@ -150,7 +150,9 @@ def find_new(place: Path, base: BasePictures, *, holdout: float | None, share: f
         sha256 = digest(path)
         if sha256 in defective:
             named = defective[sha256].relative_to(base.dataset.root).as_posix()
-            raise InputError(f"{path} has the same bytes as {named}, which is filed as defective; file it as good first")
+            raise InputError(
+                f"{path} has the same bytes as {named}, which is filed as defective; file it as good first"
+            )
         if sha256 in base.in_bank:
             left_out[path] = f"in the bank already, as {base.in_bank[sha256]}"
         elif sha256 in first:
@@ -158,7 +160,9 @@ def find_new(place: Path, base: BasePictures, *, holdout: float | None, share: f
         else:
             first[sha256], digests[path] = path, sha256
     if not digests:
-        raise InputError(f"all {len(paths)} pictures of {place} are in the run's bank already, so there is nothing to add")
+        raise InputError(
+            f"all {len(paths)} pictures of {place} are in the run's bank already, so there is nothing to add"
+        )
     moved = {path: base.calibrating[sha256] for path, sha256 in digests.items() if sha256 in base.calibrating}
     held_out = _choose([path for path in digests if path not in moved], wanted, share, seed)
     bank = tuple(path for path in digests if path not in held_out)

@@ -86,7 +86,9 @@ def extract(
         for done, path in enumerate(paths, start=1):
             found = embed(model, read_picture(path))  # (rows, columns, D)
             if tuple(found.shape) != (*grid, width):
-                raise InputError(f"{path}: features of shape {list(found.shape)}, expected {[*grid, width]}; train again")
+                raise InputError(
+                    f"{path}: features of shape {list(found.shape)}, expected {[*grid, width]}; train again"
+                )
             store.append(found.reshape(-1, width))
             progress("extracting features", done, len(paths))
         store.save()
@@ -137,9 +139,7 @@ def grow(
     """
     bank = bank.detach().cpu()
     place = "cuda" if accelerator(device) == "gpu" else "cpu"
-    picked = extend_coreset(
-        new.features, bank, least=least, most=most, radius=radius, progress=progress, device=place
-    )
+    picked = extend_coreset(new.features, bank, least=least, most=most, radius=radius, progress=progress, device=place)
     check_bank_fits(len(bank) + len(picked.picks), bank.shape[1])
     added = new.features[torch.from_numpy(picked.picks)]
     return GrownBank(
