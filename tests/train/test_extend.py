@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from nut_benchmarks.cli import main
+from nut_dataset.layout import open_dataset
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import read_picture
 from nut_runtime.scoring import is_defective, normalise
@@ -26,6 +27,7 @@ from nut_train.extend_config import ExtendConfig
 from nut_train.recalibrate import recalibrate
 from nut_train.run import CHECKPOINT, RECORD, Run, open_run
 from nut_train.thresholds import threshold_at
+from nut_train.train import dataset_facts
 
 CPU = ExtendConfig(device="cpu")
 
@@ -38,40 +40,32 @@ def _alarm(picture: np.ndarray, hue: int) -> np.ndarray:
     return stamped
 
 
-@pytest.fixture(scope="session")
-def alarms(nuts, tmp_path_factory) -> Path:
-    """Two false alarms in a flat folder."""
-    folder = tmp_path_factory.mktemp("new") / "alarms"
-    folder.mkdir()
-    for number, name in enumerate(("0000.png", "0001.png")):
-        picture = read_picture(nuts / "test/good" / name)
-        cv2.imwrite(str(folder / name), _alarm(picture, 100 * number))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def grown_folder(run_folder, alarms, tmp_path_factory) -> Path:
-    """The run grown by the false alarms. Tests that alter it copy it first."""
-    folder = tmp_path_factory.mktemp("grown") / "grown"
-    extend(open_run(run_folder), alarms, folder, CPU)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def grown(grown_folder) -> Run:
     return open_run(grown_folder)
 
 
-@pytest.fixture
-def copy(run_folder, tmp_path) -> Path:
-    """A copy of the run that a test may spoil."""
-    return Path(shutil.copytree(run_folder, tmp_path / "base"))
+@pytest.fixture(scope="module")
+def untested(run_folder, nuts, tmp_path_factory) -> Path:
+    """The run as if its data set had no test pictures, which take the longest to judge."""
+    folder = tmp_path_factory.mktemp("untested")
+    shutil.copytree(nuts / "train", folder / "nuts/train")
+    shutil.copytree(run_folder, folder / "run")
+    facts = dataset_facts(open_dataset(folder / "nuts"))
+    _edit(folder / "run", lambda record: record.update(dataset=facts, evaluation=None))
+    return folder / "run"
 
 
 @pytest.fixture
-def moved(nuts, tmp_path) -> Path:
-    """A copy of the data set that a test may spoil."""
-    return Path(shutil.copytree(nuts, tmp_path / "moved"))
+def copy(untested, tmp_path) -> Path:
+    """A copy of that run, which a test may spoil."""
+    return Path(shutil.copytree(untested, tmp_path / "base"))
+
+
+@pytest.fixture
+def moved(untested, tmp_path) -> Path:
+    """A copy of its data set, which a test may spoil."""
+    return Path(shutil.copytree(untested.parent / "nuts", tmp_path / "moved"))
 
 
 def _nut(*arguments: object) -> Result:
@@ -258,15 +252,15 @@ def test_a_held_out_picture_that_joins_the_bank_calibrates_no_more(copy, nuts, t
     assert not (tmp_path / "out").exists()
 
 
-def test_with_ten_new_pictures_a_share_of_them_calibrates_and_stays_out_of_the_bank(run_folder, nuts, tmp_path):
+def test_with_ten_new_pictures_a_share_of_them_calibrates_and_stays_out_of_the_bank(untested, nuts, tmp_path):
     new = tmp_path / "new"
     new.mkdir()
     for number, path in enumerate(sorted((nuts / "train/good").iterdir())[:10]):
         cv2.imwrite(str(new / path.name), _alarm(read_picture(path), 20 * number))
     # as one that it held out, so that five are left
-    held_out = open_run(run_folder).record["split"]["held_out"][0]
+    held_out = open_run(untested).record["split"]["held_out"][0]
     (new / "moved.png").write_bytes((nuts / "train/good" / held_out).read_bytes())
-    done = extend(open_run(run_folder), new, tmp_path / "out", CPU).run
+    done = extend(open_run(untested), new, tmp_path / "out", CPU).run
     record, extended = done.record, done.record["extended"]
     roles = {one["name"]: one["role"] for one in extended["pictures"]}
     held = [name for name, role in roles.items() if role == "held_out"]
@@ -329,10 +323,10 @@ def test_a_threshold_that_a_picture_would_still_exceed_makes_the_bank_grow_on(co
     assert not any(one["is_rejected"] for one in done.record["extended"]["pictures"])
 
 
-def test_a_size_counts_the_whole_bank_and_says_what_it_costs(run_folder, alarms, tmp_path):
-    base = open_run(run_folder).record["bank"]
+def test_a_size_counts_the_whole_bank_and_says_what_it_costs(untested, alarms, tmp_path):
+    base = open_run(untested).record["bank"]
     result = _nut(
-        *("train", alarms, "--extend", run_folder, "-o", tmp_path / "out", "--logger", "none"),
+        *("train", alarms, "--extend", untested, "-o", tmp_path / "out", "--logger", "none"),
         *("--bank-size", base["rows"] + 1),
     )
     assert result.exit_code == 0, result.output
@@ -367,8 +361,8 @@ def test_the_command_says_what_changed_and_what_comes_next(run_folder, alarms, t
         pytest.param(["--base-dataset", "nowhere"], "nowhere, which", id="no-base-data-set"),
     ],
 )
-def test_an_option_that_cannot_be_is_one_line_and_nothing_is_written(run_folder, alarms, tmp_path, options, says):
-    result = _nut("train", alarms, "--extend", run_folder, "-o", tmp_path / "out", "--logger", "none", *options)
+def test_an_option_that_cannot_be_is_one_line_and_nothing_is_written(untested, alarms, tmp_path, options, says):
+    result = _nut("train", alarms, "--extend", untested, "-o", tmp_path / "out", "--logger", "none", *options)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
     assert says in result.stderr
     assert list(tmp_path.iterdir()) == []
@@ -397,15 +391,15 @@ def test_base_dataset_without_extend_is_refused(nuts, tmp_path):
         pytest.param(lambda new, _nuts: _write(new, np.zeros((4, 4, 3), np.uint8)), "too small", id="too-small"),
     ],
 )
-def test_new_pictures_that_cannot_be_used_are_one_line_and_nothing_is_written(copy, nuts, tmp_path, make, says):
+def test_new_pictures_that_cannot_be_used_are_one_line_and_nothing_is_written(run_folder, nuts, tmp_path, make, says):
     if says == "are in the run's bank already":  # without those that it held out, which are taken
         new = tmp_path / "new"
         make(new, nuts)
-        for name in open_run(copy).record["split"]["held_out"]:
+        for name in open_run(run_folder).record["split"]["held_out"]:
             (new / name).unlink()
     else:
         make(tmp_path / "new", nuts)
-    result = _nut("train", tmp_path / "new", "--extend", copy, "-o", tmp_path / "out", "--logger", "none")
+    result = _nut("train", tmp_path / "new", "--extend", run_folder, "-o", tmp_path / "out", "--logger", "none")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
     assert says in result.stderr
     assert not (tmp_path / "out").exists()
@@ -416,20 +410,20 @@ def _write(folder: Path, picture: np.ndarray) -> None:
     cv2.imwrite(str(folder / "new.png"), picture)
 
 
-def test_grey_pictures_and_those_with_alpha_are_taken_as_everywhere(run_folder, nuts, tmp_path):
+def test_grey_pictures_and_those_with_alpha_are_taken_as_everywhere(untested, nuts, tmp_path):
     new = tmp_path / "new"
     new.mkdir()
     picture = _alarm(read_picture(nuts / "test/good/0000.png"), 0)
     cv2.imwrite(str(new / "grey.png"), picture[:, :, 0])
     cv2.imwrite(str(new / "alpha.png"), np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)]))
-    done = extend(open_run(run_folder), new, tmp_path / "out", CPU).run
+    done = extend(open_run(untested), new, tmp_path / "out", CPU).run
     assert not any(one["is_rejected"] for one in done.record["extended"]["pictures"])
 
 
-def test_the_same_new_picture_twice_counts_once(run_folder, alarms, tmp_path):
+def test_the_same_new_picture_twice_counts_once(untested, alarms, tmp_path):
     new = Path(shutil.copytree(alarms, tmp_path / "new"))
     shutil.copy(new / "0000.png", new / "copy.png")
-    done = extend(open_run(run_folder), new, tmp_path / "out", CPU).run
+    done = extend(open_run(untested), new, tmp_path / "out", CPU).run
     assert done.record["extended"]["left_out"] == [{"name": "extended-1/copy.png", "why": "the same as 0000.png"}]
     assert len(done.record["extended"]["pictures"]) == 2
 
