@@ -8,17 +8,16 @@ line. Those of the line that are rejected are false alarms. Half of them are con
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nut_benchmarks.coverage_scores import CoresetBanks, embeddings_of
+from nut_benchmarks.coverage_scores import CoresetBanks, Scores, embeddings_of
 from nut_dataset.layout import list_dataset
 from nut_dataset.progress import Progress, no_progress, progress_bars
 from nut_runtime.cli_errors import NutCommand, say
@@ -29,9 +28,6 @@ from nut_train.config import DEFAULT_BACKBONE, parse_image_size
 from nut_train.coreset import extend_coreset, select_coreset
 from nut_train.projection import project
 from nut_train.thresholds import threshold_at
-
-if TYPE_CHECKING:
-    from anomalib.models import Patchcore
 
 __all__ = ["POLICIES", "Outcome", "Parts", "measure_false_alarms"]
 
@@ -52,17 +48,15 @@ class Parts:
     """Judged pictures by their patches.
 
     Attributes:
-        model: Judges by its bank, which is replaced.
         patches: Float32 `[N, P, D]`.
-        banks: Gives scores with the model's bank.
+        judge: Gives scores and map peaks of the pictures of some numbers with a bank, float32 `[M, D]`.
         good: Numbers of the good pictures.
         early: Those among them that may fill the bank and put the threshold; the others only come along the line.
         defective: Numbers of the defective ones.
     """
 
-    model: "Patchcore"
     patches: torch.Tensor
-    banks: CoresetBanks
+    judge: Callable[[torch.Tensor, NDArray[np.intp]], Scores]
     good: NDArray[np.intp]
     early: NDArray[np.intp]
     defective: NDArray[np.intp]
@@ -99,7 +93,7 @@ class Outcome:
             f"{self.alike[1]} of {self.alike[0]}",
             f"{self.passed[1]} of {self.passed[0]}",
             f"{self.defects[1] / max(self.defects[0], 1):.1%} -> {self.defects[2] / max(self.defects[0], 1):.1%}",
-            f"{float(np.mean(self.thresholds)):.3f}",
+            f"{np.mean(self.thresholds):.3f}" if self.thresholds else "-",
         ]
         return f"| {' | '.join(cells)} |"
 
@@ -148,21 +142,21 @@ def _measure_split(
 ) -> None:
     """Add one division to the counts."""
     rows = _coreset(parts.patches[torch.from_numpy(bank)].flatten(0, 1))
-    calibration, peaks = _judge(parts, rows, held)
+    calibration, peaks = parts.judge(rows, held)
     threshold = threshold_at(calibration, rate)
-    scores, _ = _judge(parts, rows, line)
+    scores, _ = parts.judge(rows, line)
     alarms = random.permutation(line[scores > threshold])
     if len(alarms) < 2:  # noqa: PLR2004 - one to give and one to look at
         return
     given, alike = np.split(alarms, [len(alarms) // 2])
     passed = line[scores <= threshold]
-    before = int((_judge(parts, rows, parts.defective)[0] > threshold).sum())
+    before = int((parts.judge(rows, parts.defective)[0] > threshold).sum())
     new = parts.patches[torch.from_numpy(given)].flatten(0, 1)
     median = float(min(np.median(calibration), np.median(peaks)))
     for name, factor in POLICIES.items():
         picked = extend_coreset(new, rows, least=int(_RATIO * len(new)), most=len(new), radius=factor * median)
         grown = torch.cat([rows, new[torch.from_numpy(picked.picks)]])
-        after = threshold_at(_judge(parts, grown, held)[0], rate)
+        after = threshold_at(parts.judge(grown, held)[0], rate)
         one = found[name]
         one.rows += len(picked.picks)
         one.base_rows += len(rows)
@@ -174,10 +168,10 @@ def _measure_split(
         ):
             counts[0] += len(pictures)
             if len(pictures):
-                counts[1] += int(((_judge(parts, grown, pictures)[0] <= after) == is_passing).sum())
+                counts[1] += int(((parts.judge(grown, pictures)[0] <= after) == is_passing).sum())
         one.defects[0] += len(parts.defective)
         one.defects[1] += before
-        one.defects[2] += int((_judge(parts, grown, parts.defective)[0] > after).sum())
+        one.defects[2] += int((parts.judge(grown, parts.defective)[0] > after).sum())
 
 
 def _coreset(patches: torch.Tensor) -> torch.Tensor:
@@ -186,13 +180,6 @@ def _coreset(patches: torch.Tensor) -> torch.Tensor:
         features, start = project([patches], rows=len(patches), width=patches.shape[1], seed=0, folder=Path(folder))
         picks = select_coreset(features, int(len(patches) * _RATIO), start=start).picks
     return patches[torch.from_numpy(picks)]
-
-
-def _judge(
-    parts: Parts, bank: torch.Tensor, numbers: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return scores and map peaks of some pictures with a bank."""
-    return parts.banks.with_bank(bank, numbers)
 
 
 def _early(paths: Sequence[Path]) -> NDArray[np.intp]:
@@ -232,9 +219,8 @@ def main(dataset: Path, splits: int, rate: float, backbone: str, image_size: str
     with progress_bars() as progress:
         patches, grid = embeddings_of(model, [*paths, *data.defective], progress)
         parts = Parts(
-            model=model,
             patches=patches,
-            banks=CoresetBanks(model, patches, _RATIO, grid, size),
+            judge=CoresetBanks(model, patches, _RATIO, grid, size).with_bank,
             good=good,
             early=_early(paths) if options["one_size"] else good,
             defective=np.arange(len(paths), len(patches)),

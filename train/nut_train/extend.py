@@ -292,7 +292,14 @@ class _Growing:
                 "left_out": [{"name": new.name(path, self.step), "why": why} for path, why in new.left_out.items()],
                 "moved": list(new.moved),
                 "leaked": [path.relative_to(base.dataset.root).as_posix() for path in new.leaked],
-                "notes": notes_of(base, new, rows, is_crossfit=self._is_crossfit, is_full=done.is_full),
+                "notes": notes_of(
+                    base,
+                    new,
+                    rows,
+                    density=len(done.bank.origin) / (self.share * self.patches),
+                    is_crossfit=self._is_crossfit,
+                    is_full=done.is_full,
+                ),
                 "chain": steps,
             }
         }

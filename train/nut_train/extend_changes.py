@@ -4,15 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nut_dataset.findings import counted
 from nut_runtime.errors import InputError
-from nut_runtime.scoring import is_defective, normalise
+from nut_runtime.scoring import Scale, is_defective, normalise
 from nut_train.compare import Comparison, compare, open_side
 from nut_train.crossfit import GoodScore
 from nut_train.extend_pictures import BasePictures, NewPictures
 from nut_train.run import Run
 
 __all__ = ["changes_of", "compare_with_base", "notes_of", "picture_rows"]
+
+_FOREIGN = 5  # times the rows of a known picture: close-ups among cut-outs took over 20 (docs/growing.md)
 
 
 def picture_rows(
@@ -35,6 +39,10 @@ def picture_rows(
     """
     point = Run(folder=run.folder, record=dict(record)).point
     earlier = {score.path: score.raw_score for score in before}
+
+    def is_rejected(raw_score: float, scale: Scale) -> bool:
+        return bool(is_defective(normalise(np.float32(raw_score), scale)))
+
     return [
         {
             "name": new.name(score.path, step),
@@ -42,8 +50,8 @@ def picture_rows(
             "role": "bank" if score.path in new.bank else "held_out",
             "before": earlier[score.path],
             "after": score.raw_score,
-            "was_rejected": bool(is_defective(normalise(earlier[score.path], run.point.image))),
-            "is_rejected": bool(is_defective(normalise(score.raw_score, point.image))),
+            "was_rejected": is_rejected(earlier[score.path], run.point.image),
+            "is_rejected": is_rejected(score.raw_score, point.image),
         }
         for score in after
     ]
@@ -102,7 +110,13 @@ def changes_of(run: Run, record: Mapping[str, Any], comparison: Comparison | Non
 
 
 def notes_of(
-    base: BasePictures, new: NewPictures, rows: Sequence[Mapping[str, Any]], *, is_crossfit: bool, is_full: bool
+    base: BasePictures,
+    new: NewPictures,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    density: float,
+    is_crossfit: bool,
+    is_full: bool,
 ) -> list[str]:
     """Return what is to be known of a growing, a sentence each.
 
@@ -110,6 +124,7 @@ def notes_of(
         base: The base's pictures.
         new: The new ones.
         rows: From `picture_rows`.
+        density: How many times as many rows of a new picture joined as the run has of each of its own.
         is_crossfit: Whether the base is cross-fitted.
         is_full: Whether the bank ended at the size that was allowed.
     """
@@ -142,6 +157,11 @@ def notes_of(
         )
     if base.is_changed:
         notes.append(f"{base.dataset.root} is not as it was at the training; its training pictures are")
+    if density > _FOREIGN:
+        notes.append(
+            f"the new pictures needed {density:.0f} times as many rows each as the run's own, so they show something "
+            "else and others like them may still be rejected; with many of them, train again on all"
+        )
     rejected = [row["name"] for row in rows if row["role"] == "bank" and row["is_rejected"]]
     if rejected:
         ending = "; allow a larger bank" if is_full else ""

@@ -159,11 +159,13 @@ def find_new(place: Path, base: BasePictures, *, holdout: float | None, share: f
             left_out[path] = f"the same as {first[sha256].name}"
         else:
             first[sha256], digests[path] = path, sha256
-    if not digests:
-        raise InputError(
-            f"all {len(paths)} pictures of {place} are in the run's bank already, so there is nothing to add"
-        )
     moved = {path: base.calibrating[sha256] for path, sha256 in digests.items() if sha256 in base.calibrating}
+    if len(moved) == len(base.held_out):  # the run's own data set with more in it: nobody singled these out
+        left_out |= {path: f"held out by the run, as {name}" for path, name in moved.items()}
+        digests = {path: sha256 for path, sha256 in digests.items() if path not in moved}
+        moved = {}
+    if not digests:
+        raise InputError(f"all {len(paths)} pictures of {place} are the run's already, so there is nothing to add")
     held_out = _choose([path for path in digests if path not in moved], wanted, share, seed)
     bank = tuple(path for path in digests if path not in held_out)
     if not bank:
