@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from nut_dataset.findings import counted
 from nut_dataset.progress import progress_bars
 from nut_runtime.errors import InputError
 from nut_train.calibrate_cli import print_calibration
@@ -86,9 +87,10 @@ def _print_extension(record: dict[str, Any]) -> None:
     grown = record["extended"]
     changes = grown["changes"]
     before, after = changes["bank_rows"]
+    given = counted(sum(one["role"] == "bank" for one in grown["pictures"]), "new picture")
     click.echo(
-        f"bank    {before} -> {after} x {record['bank']['width']}: {grown['rows_added']} rows from "
-        f"{sum(one['role'] == 'bank' for one in grown['pictures'])} new pictures, {grown['base']['run']} first"
+        f"bank    {before} -> {after} x {record['bank']['width']}: {counted(grown['rows_added'], 'row')} from {given}, "
+        f"behind those of {grown['base']['run']}"
     )
     old, now = changes["thresholds"]["image"]
     click.echo(f"before  reject above raw score {old:.4g}, now {now:.4g}")

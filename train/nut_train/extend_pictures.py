@@ -131,34 +131,13 @@ def find_new(place: Path, base: BasePictures, *, holdout: float | None, share: f
         seed: Fixes which.
 
     Raises:
-        InputError: If there are none, one is filed as defective, all are in the bank already, or too few are left to
+        InputError: If there are none, one is filed as defective, all are the run's already, or too few are left to
             calibrate with.
     """
     root, paths = _list_new(place)
-    if base.held_out:
-        wanted = holdout
-    elif holdout:
+    if holdout and not base.held_out:
         raise InputError("the run is cross-fitted and holds no pictures out; leave out --holdout")
-    else:
-        wanted = 0.0
-    defective = {digest(path): path for path in base.dataset.defective}
-    tested = {digest(path): path for path in base.dataset.test_good}
-    digests: dict[Path, str] = {}
-    first: dict[str, Path] = {}
-    left_out: dict[Path, str] = {}
-    for path in paths:
-        sha256 = digest(path)
-        if sha256 in defective:
-            named = defective[sha256].relative_to(base.dataset.root).as_posix()
-            raise InputError(
-                f"{path} has the same bytes as {named}, which is filed as defective; file it as good first"
-            )
-        if sha256 in base.in_bank:
-            left_out[path] = f"in the bank already, as {base.in_bank[sha256]}"
-        elif sha256 in first:
-            left_out[path] = f"the same as {first[sha256].name}"
-        else:
-            first[sha256], digests[path] = path, sha256
+    digests, left_out = _different(paths, base)
     moved = {path: base.calibrating[sha256] for path, sha256 in digests.items() if sha256 in base.calibrating}
     if len(moved) == len(base.held_out):  # the run's own data set with more in it: nobody singled these out
         left_out |= {path: f"held out by the run, as {name}" for path, name in moved.items()}
@@ -166,6 +145,7 @@ def find_new(place: Path, base: BasePictures, *, holdout: float | None, share: f
         moved = {}
     if not digests:
         raise InputError(f"all {len(paths)} pictures of {place} are the run's already, so there is nothing to add")
+    wanted = holdout if base.held_out else 0.0
     held_out = _choose([path for path in digests if path not in moved], wanted, share, seed)
     bank = tuple(path for path in digests if path not in held_out)
     if not bank:
@@ -183,8 +163,31 @@ def find_new(place: Path, base: BasePictures, *, holdout: float | None, share: f
         digests=digests,
         left_out=left_out,
         moved=tuple(moved.values()),
-        leaked=tuple(tested[sha256] for sha256 in digests.values() if sha256 in tested),
+        leaked=tuple(path for path in base.dataset.test_good if digest(path) in digests.values()),
     )
+
+
+def _different(paths: Sequence[Path], base: BasePictures) -> tuple[dict[Path, str], dict[Path, str]]:
+    """Return the digests of pictures that are new to the bank, and why the others are left out.
+
+    Raises:
+        InputError: If one is filed as defective.
+    """
+    defective = {digest(path): path for path in base.dataset.defective}
+    first: dict[str, Path] = {}
+    left_out: dict[Path, str] = {}
+    for path in paths:
+        sha256 = digest(path)
+        if sha256 in defective:
+            named = defective[sha256].relative_to(base.dataset.root).as_posix()
+            raise InputError(
+                f"{path} has the same bytes as {named}, which is filed as defective; file it as good first"
+            )
+        if sha256 in base.in_bank:
+            left_out[path] = f"in the bank already, as {base.in_bank[sha256]}"
+        elif first.setdefault(sha256, path) is not path:
+            left_out[path] = f"the same as {first[sha256].name}"
+    return {path: sha256 for sha256, path in first.items()}, left_out
 
 
 def _list_new(place: Path) -> tuple[Path, list[Path]]:
