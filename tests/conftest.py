@@ -63,6 +63,33 @@ def run_folder(nuts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def alarms(nuts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A flat folder of two false alarms: good nuts with a coloured stamp, such as `run_folder` has never seen."""
+    import cv2
+
+    folder = tmp_path_factory.mktemp("new") / "alarms"
+    folder.mkdir()
+    for number, name in enumerate(("0000.png", "0001.png")):
+        picture = cv2.imread(str(nuts / "test/good" / name))
+        height, width = picture.shape[:2]
+        cv2.circle(picture, (width // 3, height // 2), 12, (100 * number, 255 - 100 * number, 40), -1)
+        cv2.imwrite(str(folder / name), picture)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def grown_folder(run_folder: Path, alarms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`run_folder` grown by `alarms`. Tests that alter it copy it first."""
+    from nut_train.extend import extend
+    from nut_train.extend_config import ExtendConfig
+    from nut_train.run import open_run
+
+    folder = tmp_path_factory.mktemp("grown") / "grown"
+    extend(open_run(run_folder), alarms, folder, ExtendConfig(device="cpu"))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def bundle_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle exported from `run_folder`. Tests that alter it copy it first."""
     from nut_export.export import export_bundle

@@ -83,10 +83,13 @@ def test_options_named_in_the_docs_exist(page: Path):
     from nut_benchmarks.cli import main as nut
     from nut_benchmarks.coreset import main as coreset
     from nut_benchmarks.coverage import main as coverage
+    from nut_benchmarks.false_alarms import main as false_alarms
     from nut_runtime.cli import main as nut_runtime
 
     known = {"--help", "--version"}
-    known |= {name for command in (coreset, coverage) for option in command.params for name in option.opts}
+    known |= {
+        name for command in (coreset, coverage, false_alarms) for option in command.params for name in option.opts
+    }
     known |= {"--logdir"}  # TensorBoard's
     known |= {"--no-index", "--find-links", "--wheel-dir", "--no-deps"}  # pip's
     known |= {"--rm", "--config", "--port", "--rest", "--opt"}  # docker's and OpenVINO's, as far as an underscore

@@ -150,8 +150,12 @@ class CoresetBanks:
 
     def scores(self, bank: NDArray[np.intp], judged: NDArray[np.intp]) -> Scores:
         """Return scores and peaks, as `Scorer` says."""
+        return self.with_bank(self._bank(bank), judged)
+
+    def with_bank(self, bank: torch.Tensor, judged: NDArray[np.intp]) -> Scores:
+        """Return scores and peaks of pictures with a bank that is given, float32 (M, D)."""
         network = self._network
-        network.memory_bank = self._bank(bank)
+        network.memory_bank = bank
         raw, peaks = [], []
         with torch.no_grad():
             for picture in judged:

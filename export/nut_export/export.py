@@ -40,6 +40,7 @@ from nut_runtime.engines.base import PRECISIONS
 from nut_runtime.errors import InputError
 from nut_runtime.manifest import MANIFEST, GoldenFrame, Manifest
 from nut_runtime.pictures import read_picture
+from nut_train.extension_record import first_base_rows
 from nut_train.locator.run import LocatorRun
 from nut_train.run import Run, package_versions
 
@@ -164,7 +165,14 @@ def export_bundle(
         predictions = judge_with_anomalib(model, [brought[path] for path in pictures.proof], progress)
         run = run.settled(predictions)
         progress("building the graph", 0, 1)
-        parts = prepare(model, run.backbone, size=run.config.image_size, point=run.point, frame_px=config.frame_px)
+        parts = prepare(
+            model,
+            run.backbone,
+            size=run.config.image_size,
+            point=run.point,
+            frame_px=config.frame_px,
+            centred_on=first_base_rows(run.record),
+        )
         progress("building the graph", 1, 1)
         facts = _facts(run, dataset, config, grid=parts.grid)
         options: Mapping[str, tuple[FastModel, ...]] = {}
@@ -222,7 +230,7 @@ def export_bundle(
             tolerances=selftest_tolerances(bundle, model, list(engines.values())),
             parity={name: parity.summary() for name, parity in parities.items()},
             calibration=calibrate_views(
-                run, dataset, next(engines[name] for name in ENGINES if name in engines), config.frame_px, progress
+                run, pictures, next(engines[name] for name in ENGINES if name in engines), config.frame_px, progress
             ),
             files={
                 path.relative_to(folder).as_posix(): file_entry(path)

@@ -54,6 +54,7 @@ def prepare(
     size: tuple[int, int],
     point: OperatingPoint,
     frame_px: tuple[int, int] | None = None,
+    centred_on: int | None = None,
 ) -> Parts:
     """Take a trained model apart.
 
@@ -63,8 +64,10 @@ def prepare(
         size: Height and width of the model's input.
         point: Thresholds and ranges.
         frame_px: Height and width of the only frames to be taken; None takes any.
+        centred_on: As for `prepare_bank`.
     """
-    bank = prepare_bank(model.model.memory_bank.detach().cpu().numpy().astype(np.float32), model.model.num_neighbors)
+    rows = model.model.memory_bank.detach().cpu().numpy().astype(np.float32)
+    bank = prepare_bank(rows, model.model.num_neighbors, centred_on=centred_on)
     features, grid = export_features(model.model, size=size, source=STAGE_PIXELS, target=STAGE_EMBEDDING)
     return Parts(features=features, grid=grid, bank=bank, backbone=backbone, size=size, point=point, frame_px=frame_px)
 

@@ -28,7 +28,7 @@ class SearchBank:
     """The memory bank as the graph searches it.
 
     Attributes:
-        mean: The bank's mean, float32 (D,).
+        mean: The mean of the bank, or of the rows that it grew from, float32 (D,).
         rows: The bank with the mean subtracted, float32 (M, D).
         neighbours: For each row the numbers of its nearest rows, itself first, int64 (M, k).
         is_weighed: Whether the image score is weighed by them; a k of 1 turns that off.
@@ -55,14 +55,17 @@ class Nearest:
     rows: Callable[[str], str]
 
 
-def prepare_bank(bank: NDArray[np.float32], neighbours: int) -> SearchBank:
+def prepare_bank(bank: NDArray[np.float32], neighbours: int, *, centred_on: int | None = None) -> SearchBank:
     """Centre the bank and find each row's nearest rows.
 
     Args:
         bank: Memory bank, float32 (M, D).
         neighbours: k of the image score; at most M of them are taken, as anomalib does.
+        centred_on: How many rows, from the first, the subtracted mean is of; None takes all. Distances are the same
+            from any centre. A bank that was grown is centred on the rows that it had at first, so that these are to the
+            bit what they are in the model of the bank that it grew from.
     """
-    mean = bank.astype(np.float64).mean(axis=0)
+    mean = bank[:centred_on].astype(np.float64).mean(axis=0)
     rows = bank.astype(np.float64) - mean
     single = rows.astype(np.float32)
     half_norms = ((rows**2).sum(axis=1) / 2).astype(np.float32)

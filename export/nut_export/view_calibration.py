@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nut_dataset.evenly import evenly
-from nut_dataset.layout import Dataset
 from nut_dataset.progress import Progress
 from nut_export.frame_size import bring_to
+from nut_export.proof_pictures import ProofPictures
 from nut_runtime.engines.base import Engine
 from nut_runtime.pictures import read_picture
 from nut_runtime.view_calibration import MAX_VALUES, Sample, ViewCalibration, view_figures
@@ -19,7 +19,7 @@ __all__ = ["calibrate_views"]
 
 
 def calibrate_views(
-    run: Run, dataset: Dataset, engine: Engine, frame_px: tuple[int, int] | None, progress: Progress
+    run: Run, pictures: ProofPictures, engine: Engine, frame_px: tuple[int, int] | None, progress: Progress
 ) -> ViewCalibration:
     """Measure the good training pictures, and judge those that the memory bank has not seen.
 
@@ -28,7 +28,7 @@ def calibrate_views(
     Args:
         run: Knows which pictures it held out. Where it held none out, those of pictures in the bank would be too low:
             the run's own scores by models without them take their place, or, of another tool's checkpoint, none.
-        dataset: The pictures.
+        pictures: Of the export.
         engine: Judges as the device will.
         frame_px: Height and width that pictures are brought to, as the frames of the camera have it; None for none.
         progress: Told of each picture.
@@ -38,9 +38,8 @@ def calibrate_views(
         EngineError: If the engine fails.
     """
     good = run.good_scores
-    held_out = set(run.record.get("split", {}).get("held_out", ()))
-    paths = evenly(dataset.train_good, MAX_VALUES)
-    unseen = evenly([path for path in dataset.train_good if path.name in held_out], MAX_VALUES)
+    paths = evenly(pictures.good, MAX_VALUES)
+    unseen = evenly(pictures.held_out, MAX_VALUES)
     figures = [view_figures(frame) for frame in _frames(paths, frame_px, progress, "measuring the views")]
     scores = [engine.infer(frame).raw_score for frame in _frames(unseen, frame_px, progress, "scoring the views")]
     return ViewCalibration(

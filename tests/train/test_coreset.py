@@ -8,7 +8,7 @@ import torch
 from anomalib.models.components.sampling import KCenterGreedy
 
 from nut_runtime.errors import InputError
-from nut_train.coreset import select_coreset
+from nut_train.coreset import extend_coreset, select_coreset
 
 ROWS = 2600  # more than two blocks, and not a multiple of one
 
@@ -139,3 +139,73 @@ def test_features_that_are_no_numbers_are_refused(value):
     features[3, 1] = value
     with pytest.raises(InputError, match="not finite numbers"):
         select_coreset(features, 2, start=0)
+
+
+def test_rows_far_apart_that_are_picked_all_at_once_do_not_end_the_selection():
+    features = 0.1 * torch.randn(ROWS, 24, generator=torch.Generator().manual_seed(0))
+    features[:64] *= 1e5  # as many as are looked at together
+    start, theirs = _anomalibs(features, 300)
+    assert select_coreset(features, 300, start=start).picks.tolist() == theirs
+
+
+def _extended_one_by_one(features, given, least, most, radius):
+    """Return the greedy picks, each row compared with each centre."""
+    nearest = torch.full((len(features),), torch.inf)
+    for row in given:
+        nearest = torch.minimum(nearest, torch.linalg.norm(features - row, ord=2, dim=1))
+    picks = []
+    while len(picks) < most:
+        best = int(nearest.argmax())
+        if nearest[best] == 0 or (len(picks) >= least and nearest[best] <= radius):
+            break
+        picks.append(best)
+        nearest = torch.minimum(nearest, torch.linalg.norm(features - features[best], ord=2, dim=1))
+    return picks, float(nearest.max())
+
+
+@pytest.mark.parametrize("given", [1, 30, 1500])
+@pytest.mark.parametrize(
+    ("least", "most", "radius"),
+    [
+        pytest.param(0, ROWS, 4.5, id="until-covered"),
+        pytest.param(300, ROWS, 1e9, id="covered-but-a-few-at-least"),
+        pytest.param(0, 25, 0.0, id="not-covered-but-no-more"),
+        pytest.param(0, ROWS, 1e9, id="covered-already"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["noise", "clusters", "every-row-twice", "few-values"])
+def test_from_given_rows_the_farthest_row_is_picked_each_time(kind, least, most, radius, given):
+    features = _draw(kind)
+    bank = 2 * torch.randn(given, 24, generator=torch.Generator().manual_seed(5))
+    picks, left = _extended_one_by_one(features, bank, least, most, radius)
+    coreset = extend_coreset(features, bank, least=least, most=most, radius=radius)
+    assert coreset.picks.tolist() == picks
+    assert coreset.radius == left
+
+
+def test_from_its_own_beginning_a_selection_goes_on_as_it_would_have():
+    features = _draw("clusters")
+    whole = select_coreset(features, 400, start=9).picks
+    coreset = extend_coreset(features, features[whole[:150]], least=250, most=250, radius=0)
+    assert coreset.picks.tolist() == whole[150:].tolist()
+
+
+def test_rows_that_are_given_are_not_picked_again():
+    features = _draw("noise")[:40]
+    coreset = extend_coreset(features, features.clone(), least=10, most=40, radius=0)
+    assert (len(coreset.picks), coreset.radius) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "says"),
+    [
+        pytest.param(torch.ones(1, 2), {"least": 3, "most": 2}, "3 to 2 rows to pick out of 5", id="counts"),
+        pytest.param(torch.ones(1, 2), {"least": 0, "most": 6}, "0 to 6 rows to pick out of 5", id="too-many"),
+        pytest.param(torch.ones(1, 3), {"least": 0, "most": 2}, r"expected \[M, 2\]", id="width"),
+        pytest.param(torch.ones(0, 2), {"least": 0, "most": 2}, r"expected \[M, 2\]", id="none-given"),
+        pytest.param(torch.full((1, 2), torch.nan), {"least": 0, "most": 2}, "not finite numbers", id="nan"),
+    ],
+)
+def test_a_bank_that_cannot_be_extended_is_refused(given, options, says):
+    with pytest.raises(InputError, match=says):
+        extend_coreset(torch.randn(5, 2), given, radius=0, **options)

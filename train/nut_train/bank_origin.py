@@ -25,7 +25,8 @@ class BankOrigin:
     """The origin of the rows of a memory bank.
 
     Attributes:
-        pictures: Names of the pictures, relative to the data set's folder.
+        pictures: Names of the pictures, relative to the data set's folder; those that a run was grown with as
+            `nut_train.extension_record` says.
         grid: Rows and columns of patches a picture.
         picture: Which picture each bank row is of, int64 `[M]`, a place in `pictures`.
         row: Its patch's row in the grid, int64 `[M]`; 0 is the top.
@@ -55,6 +56,22 @@ class BankOrigin:
         picture, place = np.divmod(picks, rows * columns)
         row, column = np.divmod(place, columns)
         return cls(pictures=pictures, grid=grid, picture=picture, row=row, column=column)
+
+    def and_then(self, other: Self) -> Self:
+        """Return the origin of a bank that has the rows of another one behind its own.
+
+        Raises:
+            InputError: If the two have other grids of patches.
+        """
+        if self.grid != other.grid:
+            raise InputError(f"a bank of {self.grid} patches a picture, and rows of {other.grid} to add; train again")
+        return type(self)(
+            pictures=(*self.pictures, *other.pictures),
+            grid=self.grid,
+            picture=np.concatenate([self.picture, other.picture + len(self.pictures)]),
+            row=np.concatenate([self.row, other.row]),
+            column=np.concatenate([self.column, other.column]),
+        )
 
     def first(self, rows: int) -> Self:
         """Return the origin of the first rows: a smaller coreset is the beginning of a larger one."""

@@ -86,6 +86,19 @@ _DEFAULTS = TrainConfig()
     show_default=True,
     help="Experiment tracker to log the run to; auto is TensorBoard where it is installed.",
 )
+@click.option(
+    "--extend",
+    "base",
+    metavar="BASE",
+    type=click.Path(path_type=Path),
+    help="Add DATASET, here a folder of good pictures, to the bank of this finished run instead of starting over.",
+)
+@click.option(
+    "--base-dataset",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where the data set of BASE lies now, if moved; with --extend.",
+)
 @click.option("--force", is_flag=True, help="Replace RUN if it exists.")
 def train(
     dataset: Path,
@@ -94,6 +107,8 @@ def train(
     image_size: str,
     coreset_ratio: float | None,
     logger: str,
+    base: Path | None,
+    base_dataset: Path | None,
     force: bool,
     **options: Any,
 ) -> None:
@@ -101,16 +116,27 @@ def train(
 
     A training that was stopped goes on from the features in RUN.unfinished when the same command is given again.
 
+    With --extend the good pictures in DATASET, such as false alarms that were confirmed good, join the memory bank of
+    the finished run BASE. What is not given is as in BASE; sizes of the bank count all of it.
+
     \b
     nut train nuts -o run
     nut train nuts -o run --backbone resnet18 --backbone-weights resnet18.safetensors
     nut train nuts -o run --image-size 192x320 --coreset-ratio 0.1 --false-reject-rate 0.005
     nut train nuts -o run --bank-mb 20
     nut train nuts -o run --calibration crossfit --folds 5 --review-rate 0.05
+    nut train confirmed-good --extend run -o run-2
     """
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
+    if base is not None:
+        from nut_train.extend_cli import run_extension
+
+        run_extension(dataset, base, out, base_dataset=base_dataset, logger=logger, force=force)
+        return
+    if base_dataset is not None:
+        raise InputError("--base-dataset belongs to --extend; leave it out, or say which run to extend")
     height, width = parse_image_size(image_size)
     if coreset_ratio is not None and (options["bank_size"] is not None or options["bank_mb"] is not None):
         raise InputError("a coreset ratio and a size of the bank were given; give one of them")

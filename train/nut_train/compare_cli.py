@@ -1,12 +1,16 @@
 """`nut compare`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nut_runtime.cli_errors import NutCommand
 
-__all__ = ["compare"]
+if TYPE_CHECKING:
+    from nut_train.compare import Comparison
+
+__all__ = ["compare", "print_comparison"]
 
 _LISTED = 20
 
@@ -35,8 +39,21 @@ def compare(run_a: Path, run_b: Path, out: Path | None, seed: int, force: bool) 
     if out is not None:
         check_compare_path(out, overwrite=force)
     found = compare_sides(open_side(run_a), open_side(run_b), seed=seed)
+    print_comparison(found)
+    if out is not None:
+        write_compare_report(out, found)
+        click.echo(f"page    {out}")
+
+
+def print_comparison(found: "Comparison", names: tuple[str, str, str] = ("A", "B", "B less A")) -> None:
+    """Print the figures of two evaluations side by side, and the verdicts that changed.
+
+    Args:
+        found: From `nut_train.compare.compare`.
+        names: What to call the two, and what changed.
+    """
     click.echo(f"on {found.good} good and {found.defective} defective pictures that both judged")
-    click.echo(f"{'':14} {'A':>8} {'B':>8} {'B less A':>9}   95% interval")
+    click.echo(f"{'':14} {names[0]:>8} {names[1]:>8} {names[2]:>9}   95% interval")
     for each in found.differences:
         ends = "" if each.interval is None else f"{each.interval.low:+.4f} to {each.interval.high:+.4f}"
         says = "" if each.is_better is None else ("  better" if each.is_better else "  worse")
@@ -60,6 +77,3 @@ def compare(run_a: Path, run_b: Path, out: Path | None, seed: int, force: bool) 
         )
     if len(changes) > _LISTED:
         click.echo(f"  and {len(changes) - _LISTED} more")
-    if out is not None:
-        write_compare_report(out, found)
-        click.echo(f"page    {out}")

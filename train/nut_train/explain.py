@@ -1,6 +1,6 @@
 """Why a part was judged so: its most unusual patch beside the good patch that it was compared with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from nut_runtime.pictures import read_picture
 from nut_train.bank_origin import BankOrigin, read_origin
 from nut_train.digests import digest
 from nut_train.embedding import embed
+from nut_train.extension_record import locate
 from nut_train.predict import accelerator
 from nut_train.run import Run
 
@@ -83,7 +84,14 @@ class Explainer:
     """
 
     def __init__(
-        self, model: "Patchcore", origin: BankOrigin, root: Path, *, known: Sequence[str] = (), device: str = "cpu"
+        self,
+        model: "Patchcore",
+        origin: BankOrigin,
+        root: Path,
+        *,
+        known: Sequence[str] = (),
+        record: Mapping[str, Any] | None = None,
+        device: str = "cpu",
     ) -> None:
         """Take a model and what is known of its bank.
 
@@ -92,6 +100,7 @@ class Explainer:
             origin: Of each row of its bank.
             root: The data set's folder, below which the good pictures lie.
             known: SHA-256 of the training pictures; a good picture that has changed since is then refused.
+            record: The content of `run.json`, which says where the pictures lie that the run was grown with.
             device: `auto`, `cpu` or `cuda`.
 
         Raises:
@@ -102,6 +111,7 @@ class Explainer:
                 f"origins of {len(origin)} bank rows, expected {len(model.model.memory_bank)}; train again"
             )
         self.root = root
+        self._record = record or {}
         self._model = model.eval().to("cuda" if accelerator(device) == "gpu" else "cpu")
         self._origin, self._known = origin, frozenset(known)
         self._good: dict[Path, tuple[int, int]] = {}
@@ -146,10 +156,11 @@ class Explainer:
         return read_picture(comparison.good.picture)
 
     def _good_patch(self, bank_row: int) -> Patch:
-        path = self.root / self._origin.pictures[self._origin.picture[bank_row]]
+        path = locate(self._record, self._origin.pictures[self._origin.picture[bank_row]], self.root)
         if path not in self._good:
             if not path.is_file():
-                raise InputError(f"{path}, which the bank was made from, is missing; say where it is with --dataset")
+                advice = "say where it is with --dataset" if path.is_relative_to(self.root) else "put it back"
+                raise InputError(f"{path}, which the bank was made from, is missing; {advice}")
             if self._known and digest(path) not in self._known:
                 raise InputError(f"{path} is not the picture that was trained on; give the data set with --dataset")
             height, width = read_picture(path).shape[:2]
@@ -174,7 +185,7 @@ def open_explainer(run: Run, *, dataset: Path | None = None, device: str = "cpu"
         raise InputError(f"the data set {root} is not there; say where it is with --dataset")
     model = run.load()
     origin = read_origin(run.folder, model.model.memory_bank)
-    return Explainer(model, origin, root, known=run.record.get("train_sha256", ()), device=device)
+    return Explainer(model, origin, root, known=run.record.get("train_sha256", ()), record=run.record, device=device)
 
 
 def _patch(picture: Path, row: int, column: int, grid: tuple[int, int], size: tuple[int, int]) -> Patch:

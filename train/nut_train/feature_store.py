@@ -177,8 +177,8 @@ class FeatureStore:
         self._file.close()
 
     def features(self) -> NDArray[Any]:
-        """Return all rows, `[N, D]`, mapped from the file; every picture must be done."""
-        return np.load(self._path, mmap_mode="r", allow_pickle=False)
+        """Return all rows, `[N, D]`, mapped from the file, which no change reaches; every picture must be done."""
+        return np.load(self._path, mmap_mode="c", allow_pickle=False)  # torch takes no array that cannot be written
 
     def blocks(self) -> Iterator[Tensor]:
         """Give all rows in order, float32, some thousand at a time."""

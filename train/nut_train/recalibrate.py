@@ -8,7 +8,7 @@ import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,10 @@ from nut_train.config import PointConfig
 from nut_train.run import CHECKPOINT, RECORD, Run, open_run
 from nut_train.thresholds import Rule, best_f1_threshold
 
-__all__ = ["recalibrate", "redraw_report"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["changed_checkpoint", "recalibrate", "redraw_report"]
 
 _NOTE_BEGIN, _NOTE_END = "<!-- nut calibrate -->", "<!-- /nut calibrate -->"
 
@@ -69,7 +72,7 @@ def recalibrate(run: Run, config: PointConfig, *, reason: str = "") -> Run:
     }
     if pictures:
         record["evaluation"] = _judged_anew(run, calibration)
-    content = _checkpoint_at(run.folder / CHECKPOINT, calibration.point)
+    content = changed_checkpoint(run.folder / CHECKPOINT, calibration.point)
     write_bytes(run.folder / CHECKPOINT, content)
     write_json(run.folder / RECORD, record)
     _note_in_report(run.folder / "report.html", calibration.point, now)
@@ -157,8 +160,13 @@ def _judged_anew(run: Run, calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def _checkpoint_at(path: Path, point: OperatingPoint) -> bytes:
+def changed_checkpoint(path: Path, point: OperatingPoint, bank: "Tensor | None" = None) -> bytes:
     """Return a checkpoint's content with other thresholds, for whoever loads it with anomalib alone.
+
+    Args:
+        path: The checkpoint, which stays as it is.
+        point: Its thresholds and ranges.
+        bank: Another memory bank, float32 `[M, D]`; None leaves the one that is there.
 
     Raises:
         InputError: If it cannot be read safely.
@@ -179,6 +187,8 @@ def _checkpoint_at(path: Path, point: OperatingPoint) -> bytes:
             ("pixel_max", point.pixel.maximum),
         ):
             state[f"post_processor.{name}"].fill_(value)
+        if bank is not None:
+            state["model.memory_bank"] = bank.detach().cpu().contiguous()
     except Exception as error:  # torch raises what it likes, and its own message would advise to unpickle
         raise InputError(f"{path} is not a PatchCore checkpoint that can be read safely; train again") from error
     buffer = io.BytesIO()

@@ -15,6 +15,7 @@ from nut_dataset.progress import Progress, no_progress
 from nut_runtime.errors import InputError
 from nut_train.digests import digest
 from nut_train.evaluate import Evaluation, evaluate
+from nut_train.extension_record import steps_of
 from nut_train.run import Run
 from nut_train.train import fit_model, prepare, write_run
 
@@ -86,6 +87,8 @@ def stability(
 
 def _training_pictures(run: Run) -> Dataset:
     """Return the run's own data set without its test pictures."""
+    if steps_of(run.record):
+        raise InputError(f"{run.folder} was grown, and other seeds would train without what it was grown with")
     root = Path(run.record["dataset"]["path"])
     try:
         dataset = open_dataset(root)

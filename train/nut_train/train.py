@@ -34,7 +34,7 @@ from nut_train.work_folder import unfinished, work_folder
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["EVALUATION", "Prepared", "evaluate_run", "fit_model", "prepare", "train", "write_run"]
+__all__ = ["EVALUATION", "Prepared", "dataset_facts", "evaluate_run", "fit_model", "prepare", "train", "write_run"]
 
 EVALUATION = "evaluation.json"
 
@@ -250,7 +250,7 @@ def _record(prepared: Prepared, config: TrainConfig, calibration: Calibration) -
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": package_versions(),
         "arguments": config.to_json(),
-        "dataset": _dataset_facts(prepared.dataset),
+        "dataset": dataset_facts(prepared.dataset),
         "backbone": {
             "name": backbone.name,
             "layers": list(backbone.layers),
@@ -269,7 +269,7 @@ def _record(prepared: Prepared, config: TrainConfig, calibration: Calibration) -
     }
 
 
-def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
+def dataset_facts(dataset: Dataset) -> dict[str, Any]:
     """Return what names a data set and counts it."""
     return {
         "path": str(dataset.root.resolve()),
@@ -329,7 +329,7 @@ def evaluate_run(
         record = {
             **run.record,
             "evaluated": datetime.now(UTC).isoformat(timespec="seconds"),
-            "dataset": _dataset_facts(dataset),
+            "dataset": dataset_facts(dataset),
             "trained_on": run.record["dataset"],
             "evaluation": None if evaluation is None else evaluation.to_json(dataset.root),
             "findings": data_findings(root, progress=progress),
