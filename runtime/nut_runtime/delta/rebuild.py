@@ -18,6 +18,7 @@ from nut_runtime.delta.contents import (
     LITERAL,
     LITERAL_FIELDS,
     files_in_order,
+    size_words,
     source_names,
 )
 from nut_runtime.delta.reading import Delta
@@ -89,7 +90,7 @@ def rebuild(delta: Delta, old: Bundle, folder: Path, *, verify_key: str | Path |
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise OutputError(
-                f"the new bundle needs {needed / 1e6:.1f} MB at {folder.parent}, {free / 1e6:.1f} are free"
+                f"the new bundle needs {size_words(needed)} at {folder.parent}, {size_words(free)} are free"
             )
         _write(folder / MANIFEST, [delta.manifest_text])
         if delta.signature_text is not None:
