@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from nut_runtime.claims import claim
 from nut_runtime.delta import extend as extend_module
 from nut_runtime.delta import rebuild as rebuild_module
 from nut_runtime.delta.extend import extend_bundle, revert_bundle
+from nut_runtime.delta.gate import Gated
 from nut_runtime.engines import available_engines
 from nut_runtime.errors import BundleError, EngineError, InputError, OutputError, ParityError
 from nut_runtime.health import Health
@@ -68,7 +70,7 @@ def line(bundle_folder, tmp_path) -> Path:
 def next_version(line, tmp_path) -> Callable[..., Path]:
     """A function that makes the delta from the bundle on the line to an altered copy: arguments of `alter`."""
 
-    def make(*, key: Ed25519PrivateKey | None = None, old: Path = line, name: str = "nuts-new", **changes) -> Path:
+    def make(*, key: Ed25519PrivateKey | None = None, old: Path = line, name: str = "nuts-new", **changes: Any) -> Path:
         new = alter(Path(shutil.copytree(old, tmp_path / name)), name, **changes)
         (new / "manifest.sig").unlink(missing_ok=True)
         if key is not None:
@@ -148,7 +150,7 @@ def test_a_delta_for_another_bundle_changes_nothing(line, next_version):
     delta = next_version()
     alter(line, "nuts-other")
     before = content(line)
-    with pytest.raises(BundleError, match="is for nuts-old, but .*bundle is nuts-other"):
+    with pytest.raises(BundleError, match=r"is for nuts-old, but .*bundle is nuts-other"):
         extend_bundle(line, delta)
     assert content(line) == before
     assert beside(line) == set()
@@ -226,7 +228,7 @@ def test_a_signed_bundle_takes_no_unsigned_delta_though_nobody_gave_a_key(line, 
     delta = next_version()
     sign(line)  # the manifest, and with it the bundle that the delta is for, stays the same
     with pytest.raises(
-        BundleError, match="is signed and .* gives nuts-new, which is not; sign that and make the delta again"
+        BundleError, match=r"is signed and .* gives nuts-new, which is not; sign that and make the delta again"
     ):
         extend_bundle(line, delta, force=True)
 
@@ -241,9 +243,9 @@ def test_going_back_to_a_bundle_that_the_key_did_not_sign_is_refused(line, next_
 def test_two_at_a_time_are_refused(line, next_version):
     delta = next_version()
     with claim(line.resolve()):
-        with pytest.raises(InputError, match="the bundle .* is in use by process"):
+        with pytest.raises(InputError, match=r"the bundle .* is in use by process"):
             extend_bundle(line, delta)
-        with pytest.raises(InputError, match="the bundle .* is in use by process"):
+        with pytest.raises(InputError, match=r"the bundle .* is in use by process"):
             revert_bundle(line)
 
 
@@ -288,7 +290,7 @@ def test_an_error_at_any_step_leaves_the_old_bundle_and_nothing_beside_it(
 def test_a_bundle_that_is_replaced_while_its_next_version_is_tested_is_left_alone(line, next_version, monkeypatch):
     delta, gate = next_version(), extend_module.gate
 
-    def replaced_meanwhile(*arguments, **options):
+    def replaced_meanwhile(*arguments: Any, **options: Any) -> Gated:
         found = gate(*arguments, **options)
         alter(line, "nuts-by-somebody")
         return found
