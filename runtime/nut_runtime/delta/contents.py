@@ -126,7 +126,9 @@ class DeltaHeader:
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise BundleError(f"its header is broken ({error})") from error
-        if not (0 < header.manifest_bytes <= _LARGEST_MANIFEST and 0 <= (signature or 0) <= _LARGEST_SIGNATURE):
+        if not (
+            0 < header.manifest_bytes <= _LARGEST_MANIFEST and 0 <= (header.signature_bytes or 0) <= _LARGEST_SIGNATURE
+        ):
             raise BundleError("its header states sizes that no bundle has")
         return header
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nut_runtime.bundle import Bundle, open_bundle
@@ -102,7 +102,7 @@ def extend_bundle(
         _check_signed(old, delta, is_verified=verify_key is not None)
         try:
             on_step("rebuilding")
-            place = new_step(places, Step(old=delta.header.old, new=delta.header.new))
+            place = new_step(places, _step(old.manifest, delta))
             rebuilt = rebuild(delta, old, place, verify_key=verify_key)
             new = open_bundle(place, verify_key=verify_key)
             on_step("testing")
@@ -194,6 +194,14 @@ def _check_signed(old: Bundle, delta: Delta, *, is_verified: bool) -> None:
         raise BundleError(
             f"{old.folder} is signed and {delta.path} gives {new}, which is not; sign that and make the delta again"
         )
+
+
+def _step(old: Manifest, delta: Delta) -> Step:
+    """Return what is about to be done; of the delta's header only the digests count, which were compared."""
+    return Step(
+        old=replace(delta.header.old, bundle_id=old.bundle_id),
+        new=replace(delta.header.new, bundle_id=delta.manifest.bundle_id),
+    )
 
 
 def _check_same(folder: Path, digest: str) -> None:

@@ -233,6 +233,7 @@ def test_what_is_no_delta_or_a_newer_one_is_told_apart(tmp_path):
         pytest.param({"manifest_bytes": -1}, "states sizes that no bundle has", id="negative"),
         pytest.param({"manifest_bytes": 10**12}, "states sizes that no bundle has", id="bomb"),
         pytest.param({"signature_bytes": 10**9}, "states sizes that no bundle has", id="signature"),
+        pytest.param({"signature_bytes": "many"}, "its header is broken", id="no-number"),
         pytest.param({"from": "nuts"}, "its header is broken", id="no-name"),
         pytest.param({"manifest_bytes": 10}, "does not hold the manifest that it names", id="other-manifest"),
     ],
