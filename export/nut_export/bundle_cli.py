@@ -1,4 +1,4 @@
-"""`nut bundle`: keys, signatures, thresholds, locators, and what changed between two bundles."""
+"""`nut bundle`: keys, signatures, thresholds, locators, what changed between two bundles, and deltas between them."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import click
 from nut_export.locator.cli import add_locator_command
 from nut_runtime.cli_errors import NutGroup, say
 from nut_runtime.cli_options import read_review_from
+from nut_runtime.delta.delta_cli import extend_command, revert_command
 
 __all__ = ["bundle"]
 
@@ -18,10 +19,11 @@ EXIT_TROUBLE = 2
 
 @click.group(cls=NutGroup)
 def bundle() -> None:
-    """Sign bundles, move their thresholds, add locators, and say what changed between two."""
+    """Sign bundles, move their thresholds, add locators, say what changed between two, and bring it to the line."""
 
 
-bundle.add_command(add_locator_command)
+for _command in (add_locator_command, extend_command("nut bundle"), revert_command("nut bundle")):
+    bundle.add_command(_command)
 
 
 @bundle.command()
@@ -214,3 +216,39 @@ def diff(
     for picture in unjudged:
         click.echo(f"error: {picture.reason}", err=True)
     context.exit(EXIT_TROUBLE if unjudged else EXIT_DIFFERENT if found.is_different else 0)
+
+
+@bundle.command()
+@click.argument("old", metavar="OLD", type=click.Path(path_type=Path))
+@click.argument("new", metavar="NEW", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    required=True,
+    metavar="NAME.nutdelta",
+    type=click.Path(path_type=Path),
+    help="File for the delta.",
+)
+@click.option("--force", is_flag=True, help="Replace an older delta.")
+def delta(old: Path, new: Path, out: Path, force: bool) -> None:
+    """Write what brings the bundle OLD, which is deployed, to NEW: a small file for nut-runtime extend.
+
+    The delta is signed where NEW is, and NEW must be where OLD is. NEW is rebuilt from it before it is kept.
+
+    \b
+    nut bundle delta bundle-in-use bundle-grown -o growth.nutdelta
+    """
+    from nut_dataset.progress import progress_bars
+    from nut_export.delta import write_delta
+    from nut_runtime.bundle_words import signature_words
+    from nut_runtime.delta.contents import size_words
+
+    with progress_bars() as progress:
+        made = write_delta(old, new, out, overwrite=force, progress=progress)
+    share = made.size_bytes / made.bundle_bytes
+    say(f"bundle  {made.old.manifest.bundle_id} -> {made.new.manifest.bundle_id}")
+    say(f"delta   {size_words(made.size_bytes)}, {share:.2%} of the bundle's {size_words(made.bundle_bytes)}")
+    say(f"files   {made.same} of {made.files} as they were; {size_words(made.literal_bytes)} are new")
+    say(f"signed  {signature_words(made.new)}")
+    say(f"file    {out}")

@@ -7,6 +7,7 @@ What is where:
 
 - `inspector`: the front door; `verdict`: what it says; `regions`: boxes of what is defective
 - `bundle`, `manifest`, `contract`: what a bundle is, checked before use; `signature`: who vouches for it
+- `delta`: a deployed bundle taken to its next version by a small file, and back
 - `engines`: OpenVINO and ONNX Runtime behind one interface; `selftest`: the golden frames on this device
 - `sources`, `cameras`, `triggers`: what comes in; `sinks`, `plc`, `serve`: what goes out; `pipeline`: between them;
   `station_file`, `build_station`: all put together

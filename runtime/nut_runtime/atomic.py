@@ -11,7 +11,15 @@ from typing import Any
 
 from nut_runtime.errors import OutputError
 
-__all__ = ["check_output_folder", "check_output_page", "new_folder", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "check_output_folder",
+    "check_output_page",
+    "new_folder",
+    "sync_folder",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
 
 
 def write_bytes(path: Path, data: bytes, *, is_durable: bool = True, is_private: bool = False) -> None:
@@ -145,6 +153,16 @@ def new_folder(folder: Path, *, marker: str, overwrite: bool = False, inputs: Se
         _replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in a folder, where the system can do so; a power cut then keeps a rename."""
+    with suppress(OSError):  # Windows opens no folders; some file systems sync none
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _replace_folder(temporary: Path, folder: Path) -> None:

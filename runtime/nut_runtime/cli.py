@@ -10,6 +10,7 @@ from nut_runtime.bundle_words import info_rows, signature_words
 from nut_runtime.cameras_cli import cameras, capture
 from nut_runtime.cli_errors import NutGroup, say
 from nut_runtime.cli_options import engine_options, key_option, model_option
+from nut_runtime.delta.delta_cli import extend_command, revert_command
 from nut_runtime.engines import Engine, available_engines, load_engine
 from nut_runtime.locate.locator import Locator
 from nut_runtime.machine import this_machine
@@ -47,7 +48,7 @@ def main() -> None:
     """
 
 
-for _command in (run, cameras, capture, config, service):
+for _command in (run, cameras, capture, config, service, extend_command("nut-runtime"), revert_command("nut-runtime")):
     main.add_command(_command)
 
 

@@ -18,6 +18,7 @@ from nut_runtime.manifest import GoldenFrame
 from nut_runtime.scoring import is_defective, normalise
 
 __all__ = [
+    "CENTRES_TOLERANCE_PX",
     "FAST_PREFIX",
     "LOCATOR_CENTRES",
     "LOCATOR_MAP",
@@ -26,6 +27,7 @@ __all__ = [
     "SelfTest",
     "StageResult",
     "deviation",
+    "farthest_centre",
     "run_selftest",
     "sample_stage",
     "stage_deviations",
@@ -37,7 +39,8 @@ LOCATOR_MAP = "locator/distance_map"
 LOCATOR_CENTRES = "locator/centres"
 RAW_SCORE = "raw_score"
 VERDICT = "verdict"
-_CENTRES_TOLERANCE_PX = 2.0
+CENTRES_TOLERANCE_PX = 2.0
+"""How far the centre of a part may be from where the reference found it."""
 _REPEATS = 10  # per frame, for the latency that is printed
 _SAMPLES = 4096  # values kept of a large tensor
 
@@ -161,14 +164,14 @@ def _locator_stages(bundle: Bundle, locator: Locator) -> list[StageResult]:
         is_alike = found.shape == reference.shape and bool(np.isfinite(reference).all())
         map_off = max(map_off, float(np.abs(found - reference).max(initial=0.0)) if is_alike else float("inf"))
         centres = [one.centre for one in locator.find(frame)]
-        centres_off = max(centres_off, _farthest(centres, tray.centres))
+        centres_off = max(centres_off, farthest_centre(centres, tray.centres))
     return [
         StageResult(stage=LOCATOR_MAP, deviation=map_off, tolerance=locator.entry.tolerances.get(locator.name, 0.0)),
-        StageResult(stage=LOCATOR_CENTRES, deviation=centres_off, tolerance=_CENTRES_TOLERANCE_PX),
+        StageResult(stage=LOCATOR_CENTRES, deviation=centres_off, tolerance=CENTRES_TOLERANCE_PX),
     ]
 
 
-def _farthest(found: Sequence[tuple[float, float]], reference: Sequence[tuple[float, float]]) -> float:
+def farthest_centre(found: Sequence[tuple[float, float]], reference: Sequence[tuple[float, float]]) -> float:
     """Return how far the farthest of either is from the nearest of the other; infinite for another number of them."""
     if len(found) != len(reference):
         return float("inf")
