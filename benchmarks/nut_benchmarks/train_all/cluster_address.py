@@ -1,0 +1,84 @@
+"""Whether a Ray cluster answers at an address, asked by a process of its own: Ray's client would wait for minutes."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+from nut_runtime.errors import InputError
+
+__all__ = ["LOCAL", "RAY_SETTINGS", "check_address", "check_cluster"]
+
+LOCAL = "local"
+RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the plant
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what it would warn of otherwise
+    "RAY_BACKEND_LOG_LEVEL": "error",
+}
+_CONNECT_S = 5.0
+_ANSWER_S = 30.0
+_PROBE = (
+    "import sys, logging, ray\n"
+    "ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)\n"
+    "ray.cluster_resources()\n"
+)
+_SAYS = ("Version mismatch", "AuthenticationError", "authentication", "Unauthenticated")
+
+
+def check_address(address: str) -> None:
+    """Refuse what is neither `local`, nor `auto`, nor HOST:PORT.
+
+    Raises:
+        InputError: If it is.
+    """
+    if address in {LOCAL, "auto"}:
+        return
+    found = re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", address)
+    if found is None or not 0 < int(found[1]) < 1 << 16:
+        raise InputError(f"address {address!r}, expected local, auto or HOST:PORT such as 10.0.0.5:6379")
+
+
+def check_cluster(address: str, *, connect_s: float = _CONNECT_S, answer_s: float = _ANSWER_S) -> None:
+    """Join a cluster and leave it again, in a process that is killed if that takes too long.
+
+    Args:
+        address: `auto` or HOST:PORT.
+        connect_s: How long the port may take to answer.
+        answer_s: How long Ray may take.
+
+    Raises:
+        InputError: If no cluster is there, or it does not take us.
+    """
+    start = "start one with ray start --head, or give --address local"
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=connect_s).close()
+        except OSError as error:
+            raise InputError(f"no Ray cluster at {address} ({error.strerror or error}); {start}") from error
+    probe = subprocess.Popen(
+        [sys.executable, "-c", _PROBE, address],
+        env={**os.environ, **RAY_SETTINGS},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        _, said = probe.communicate(timeout=answer_s)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"no Ray cluster answers at {address} within {answer_s:g} s; {start}") from None
+    finally:
+        if probe.poll() is None:
+            if sys.platform == "win32":
+                probe.kill()
+            else:
+                os.killpg(probe.pid, signal.SIGKILL)
+            probe.communicate()
+    if probe.returncode != 0:
+        lines = [line.strip() for line in said.splitlines() if any(word in line for word in _SAYS)]
+        raise InputError(f"no Ray cluster takes us at {address}{f': {lines[-1][:300]}' if lines else ''}; {start}")
