@@ -75,17 +75,19 @@ def train_all(
     nut train-all parts -o models --dry-run
     nut train-all parts -o /mnt/share/models --address 10.0.0.5:6379
     """
+    from nut_benchmarks.train_all.cluster_address import check_address, check_cluster
+    from nut_benchmarks.train_all.parts import find_parts
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
-    from nut_benchmarks.train_all.cluster_address import check_address
+    parts = find_parts(root, out=out)
+    if address is not None:  # before what takes long to import
+        check_address(address)
+        if not dry_run:
+            check_cluster(address)
     from nut_benchmarks.train_all.config import read_config
     from nut_benchmarks.train_all.every_part import check_output, do_parts, look_at_parts, make_jobs, own_output
-    from nut_benchmarks.train_all.parts import find_parts
 
-    if address is not None:
-        check_address(address)
-    parts = find_parts(root, out=out)
     configs = read_config(config_file, [part.name for part in parts])
     check_output(root, out, is_forced=force)
     todo = make_jobs(parts, configs, out, attempts=retries + 1, is_forced=force)

@@ -1,5 +1,6 @@
 """Whether a Ray cluster answers at an address, asked by a process of its own: Ray's client would wait for minutes."""
 
+import importlib.util
 import os
 import re
 import signal
@@ -15,7 +16,6 @@ LOCAL = "local"
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the plant
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what it would warn of otherwise
-    "RAY_BACKEND_LOG_LEVEL": "error",
 }
 _CONNECT_S = 5.0
 _ANSWER_S = 30.0
@@ -28,11 +28,13 @@ _SAYS = ("Version mismatch", "AuthenticationError", "authentication", "Unauthent
 
 
 def check_address(address: str) -> None:
-    """Refuse what is neither `local`, nor `auto`, nor HOST:PORT.
+    """Refuse what is neither `local`, nor `auto`, nor HOST:PORT; and all where Ray is not installed.
 
     Raises:
-        InputError: If it is.
+        InputError: If it is refused.
     """
+    if importlib.util.find_spec("ray") is None:
+        raise InputError("ray is not installed; run: pip install 'nut-toolchain[ray]'")
     if address in {LOCAL, "auto"}:
         return
     found = re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", address)
@@ -44,13 +46,15 @@ def check_cluster(address: str, *, connect_s: float = _CONNECT_S, answer_s: floa
     """Join a cluster and leave it again, in a process that is killed if that takes too long.
 
     Args:
-        address: `auto` or HOST:PORT.
+        address: `auto` or HOST:PORT; of `local` there is nothing to check.
         connect_s: How long the port may take to answer.
         answer_s: How long Ray may take.
 
     Raises:
         InputError: If no cluster is there, or it does not take us.
     """
+    if address == LOCAL:
+        return
     start = "start one with ray start --head, or give --address local"
     if address != "auto":
         host, _, port = address.rpartition(":")
@@ -80,5 +84,6 @@ def check_cluster(address: str, *, connect_s: float = _CONNECT_S, answer_s: floa
                 os.killpg(probe.pid, signal.SIGKILL)
             probe.communicate()
     if probe.returncode != 0:
+        where = "no Ray cluster was found on this machine" if address == "auto" else f"no Ray cluster at {address}"
         lines = [line.strip() for line in said.splitlines() if any(word in line for word in _SAYS)]
-        raise InputError(f"no Ray cluster takes us at {address}{f': {lines[-1][:300]}' if lines else ''}; {start}")
+        raise InputError(f"{where}{f' ({lines[-1][:300]})' if lines else ''}; {start}")

@@ -171,7 +171,7 @@ def do_parts(
 
     summary = write()
     progress("parts", len(standings) - len(to_do), len(standings))
-    with closing(iter(workers.finished(to_do))) as finished:  # type: ignore[type-var]
+    with closing(workers.finished(to_do)) as finished:
         for status in finished:
             statuses[status.name] = status
             redone.discard(status.name)

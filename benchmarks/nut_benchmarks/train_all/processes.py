@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ _CANNOT_SAY = 2  # exit code of `worker` where a status cannot be written
 class Workers(Protocol):
     """Does parts, several at a time."""
 
-    def finished(self, jobs: Sequence[Job]) -> Iterator[Status]:
+    def finished(self, jobs: Sequence[Job]) -> Generator[Status, None, None]:
         """Do all parts and give each as it is finished; what is at work is stopped when the caller stops."""
         ...
 
@@ -109,7 +109,7 @@ class Processes:
         if not all(len(slot) == threads for slot in self._slots):  # more parts than cores: let the system divide
             self._slots = [()] * share.jobs
 
-    def finished(self, jobs: Sequence[Job]) -> Iterator[Status]:
+    def finished(self, jobs: Sequence[Job]) -> Generator[Status, None, None]:
         """Do all parts, each in a process, and give each as it is finished.
 
         A process that dies is started again, as often as its job allows. What is at work is stopped when the caller

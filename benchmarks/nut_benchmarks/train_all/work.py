@@ -22,7 +22,7 @@ _LEFT_OVER = (".run.*.part", ".bundle.*.part", ".run.*.old", ".bundle.*.old")  #
 
 
 def limit_threads(job: Job) -> None:
-    """Keep this process to its share of the machine; before torch and the engines start their pools."""
+    """Keep this process to its share of the machine; before torch is imported, which reads it once."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(job.threads)
     os.environ["TQDM_DISABLE"] = "1"
@@ -82,9 +82,6 @@ def _train_and_export(job: Job, status: Status) -> Status:
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
-    import torch
-
-    torch.set_num_threads(job.threads)
     from nut_benchmarks.train_all.standing import BUNDLE, RUN, checkpoint_facts, reusable_run
     from nut_export.export import export_bundle
     from nut_train.config import TrainConfig

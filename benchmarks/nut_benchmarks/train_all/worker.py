@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """When the parent is gone, stop like Ctrl-C, so that what is half made is cleared away; and hard if that is slow."""
+    """When the parent is gone, stop like Ctrl-C, so that what is half made goes; and hard if that is slow."""
     while os.read(0, 1):
         pass
     if sys.platform == "win32":
