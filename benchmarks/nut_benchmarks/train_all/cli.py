@@ -134,9 +134,7 @@ def _workers(
     from nut_benchmarks.train_all.processes import Processes, share_machine
 
     gpus = torch.cuda.device_count() if uses_gpu else 0
-    share = share_machine(len(left), jobs=jobs, gpus=gpus)
-    if threads is not None:
-        share = replace(share, threads=threads)
+    share = share_machine(len(left), jobs=jobs, threads=threads, gpus=gpus)
     if address is None or not left:
         yield Processes(share, gpus=gpus)
         return

@@ -25,6 +25,7 @@ __all__ = ["CLUSTER_THREADS", "RayWorkers", "ray_workers"]
 CLUSTER_THREADS = 2
 """Of a part on a cluster, where the command does not say: nobody knows the nodes' cores beforehand."""
 _CHECK_S = 120.0  # a node starts a Python and imports us
+_SEEN_S = 5.0
 _STOP_S = 10.0
 
 
@@ -161,6 +162,9 @@ def _do_part(line: str, token: str) -> dict[str, Any]:
 
 def _look(token: str, root: str) -> tuple[str, bool, bool]:
     """Return a node's version of us, and whether it sees the output and the data sets."""
+    end = time.monotonic() + _SEEN_S
+    while not Path(token).is_file() and time.monotonic() < end:  # a network folder may show a new file a little later
+        time.sleep(0.2)
     return __version__, Path(token).is_file() and os.access(Path(token).parent, os.W_OK), Path(root).is_dir()
 
 

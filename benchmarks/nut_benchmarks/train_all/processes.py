@@ -24,6 +24,7 @@ LOG = "worker.log"
 """What a part's process said; kept in the part's folder where it failed."""
 PART_BYTES = 2_500_000_000
 """Memory to reckon with for a part: torch, anomalib and both engines take 1.5 GB with tiny pictures (measured)."""
+_CORES = 2  # of a part, where nothing else is said
 _LOOK_S = 0.1
 _STOP_S = 10.0
 _CANNOT_SAY = 2  # exit code of `worker` where a status cannot be written
@@ -51,7 +52,13 @@ class Share:
 
 
 def share_machine(
-    parts: int, *, jobs: int | None = None, cores: int | None = None, memory_bytes: int | None = None, gpus: int = 0
+    parts: int,
+    *,
+    jobs: int | None = None,
+    threads: int | None = None,
+    cores: int | None = None,
+    memory_bytes: int | None = None,
+    gpus: int = 0,
 ) -> Share:
     """Return how many parts are done at a time, and with how many threads each.
 
@@ -60,12 +67,13 @@ def share_machine(
     Args:
         parts: How many there are.
         jobs: How many at a time; None chooses.
+        threads: Of each; None gives each its share of the cores.
         cores: Cores to divide; None takes those of this process.
         memory_bytes: Memory to divide; None takes what is free.
         gpus: GPUs that the parts use.
 
     Raises:
-        InputError: If `jobs` is under one.
+        InputError: If `jobs` or `threads` is under one.
 
     Example:
         >>> share_machine(300, cores=16, memory_bytes=64 * 10**9)
@@ -73,15 +81,16 @@ def share_machine(
         >>> share_machine(300, cores=16, memory_bytes=8 * 10**9)
         Share(jobs=3, threads=5)
     """
-    if jobs is not None and jobs < 1:
-        raise InputError(f"{jobs} jobs, expected at least 1")
+    for name, value in (("jobs", jobs), ("threads", threads)):
+        if value is not None and value < 1:
+            raise InputError(f"{value} {name}, expected at least 1")
     cores = this_machine().cores if cores is None else cores
     if jobs is None:
         memory_bytes = free_memory_bytes() if memory_bytes is None else memory_bytes
         by_memory = cores if memory_bytes is None else memory_bytes // PART_BYTES
-        jobs = max(1, min(gpus or cores // 2, by_memory))
+        jobs = max(1, min(gpus or cores // (threads or _CORES), by_memory))
     jobs = max(1, min(jobs, parts))
-    return Share(jobs=jobs, threads=max(1, cores // jobs))
+    return Share(jobs=jobs, threads=threads or max(1, cores // jobs))
 
 
 @dataclass(slots=True, kw_only=True)

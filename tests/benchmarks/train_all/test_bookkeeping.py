@@ -229,6 +229,9 @@ def test_a_mistake_in_the_configuration_ends_before_any_work(root, tmp_path):
         pytest.param(300, {"cores": 16, "jobs": 5}, Share(jobs=5, threads=3), id="asked-for"),
         pytest.param(300, {"cores": 2, "jobs": 6}, Share(jobs=6, threads=1), id="more-than-cores"),
         pytest.param(300, {"cores": 16, "memory_bytes": 10**12, "gpus": 1}, Share(jobs=1, threads=16), id="one-gpu"),
+        pytest.param(
+            300, {"cores": 16, "memory_bytes": 10**12, "threads": 4}, Share(jobs=4, threads=4), id="by-threads"
+        ),
         pytest.param(0, {"cores": 1, "memory_bytes": 1}, Share(jobs=1, threads=1), id="least"),
     ],
 )
