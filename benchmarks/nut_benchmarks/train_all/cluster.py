@@ -139,14 +139,12 @@ class RayWorkers:
         return write_failure(job, " ".join(reason.split())[:300] + times)
 
     def _cancel(self, refs: list[Any]) -> None:
-        """Stop tasks as Ctrl-C would; what is slow dies with `ray.shutdown`, or is killed by the cluster."""
+        """Stop tasks as Ctrl-C would; the cluster kills what is slow when `ray.shutdown` ends the job."""
         if not refs:
             return
         for ref in refs:
             self._ray.cancel(ref)
         self._ray.wait(refs, num_returns=len(refs), timeout=_STOP_S)
-        for ref in refs:
-            self._ray.cancel(ref, force=True)
 
 
 def _do_part(line: str, token: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _PROBE = (
     "ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)\n"
     "ray.cluster_resources()\n"
 )
-_SAYS = ("Version mismatch", "AuthenticationError", "authentication", "Unauthenticated")
+_REFUSES = ("AuthenticationError", "InvalidAuthToken", "Unauthenticated")
 
 
 def check_address(address: str) -> None:
@@ -85,5 +85,10 @@ def check_cluster(address: str, *, connect_s: float = _CONNECT_S, answer_s: floa
             probe.communicate()
     if probe.returncode != 0:
         where = "no Ray cluster was found on this machine" if address == "auto" else f"no Ray cluster at {address}"
-        lines = [line.strip() for line in said.splitlines() if any(word in line for word in _SAYS)]
+        if any(word in said for word in _REFUSES):
+            raise InputError(
+                f"the Ray cluster at {address} asks for its token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to "
+                "the file with the token that the cluster was started with"
+            )
+        lines = [line.strip() for line in said.splitlines() if "Version mismatch" in line]
         raise InputError(f"{where}{f' ({lines[-1][:300]})' if lines else ''}; {start}")

@@ -22,6 +22,7 @@ device = "cpu"
 pictures = 3
 """
 _MARK = "NUT_TEST_MARK"
+_LONGEST_S = 900  # a minute and a half on two cores that are free; other work beside the tests has made it seven
 
 
 @pytest.fixture(scope="session")
@@ -42,16 +43,28 @@ def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Command:
-    """`nut train-all`, begun in a process of its own, which nothing outlives."""
+    """`nut train-all`, begun in a process of its own, which nothing outlives.
 
-    def __init__(self) -> None:
+    Ray asks for a token. It is one of this test alone, so that none is looked for, nor left, in the user's home.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self.mark = uuid.uuid4().hex
+        token = folder / "ray-token"
+        token.write_text(uuid.uuid4().hex)
+        self.environment = {
+            **os.environ,
+            _MARK: self.mark,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+        }
 
     def start(self, *arguments: object) -> "subprocess.Popen[str]":
         code = "import sys; sys.argv[0] = 'nut'; from nut_benchmarks.cli import main; main()"
         return subprocess.Popen(
             [sys.executable, "-c", code, "train-all", *map(str, arguments)],
-            env={**os.environ, _MARK: self.mark},
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -59,7 +72,12 @@ class Command:
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
-        stdout, stderr = process.communicate(timeout=400)
+        try:
+            stdout, stderr = process.communicate(timeout=_LONGEST_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            stdout, stderr = process.communicate()
+            pytest.fail(f"it did not end:\n{stdout}\n{stderr}")
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def left_running(self, within_s: float = 15) -> list[int]:
@@ -114,8 +132,8 @@ class Command:
 
 
 @pytest.fixture
-def command() -> Iterator[Command]:
-    one = Command()
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    one = Command(tmp_path_factory.mktemp("command"))
     yield one
     for pid in one._marked():  # a test that failed half-way
         os.kill(pid, 9)

@@ -1,6 +1,5 @@
 """The parts as tasks of Ray: a worker is killed, a cluster is joined, and one is not there."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -25,6 +24,7 @@ def _free_port() -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_part_whose_worker_is_killed_is_begun_again_and_none_is_done_twice(tiny, config_file, command, tmp_path):
     root, out = tmp_path / "root", tmp_path / "out"
     shutil.copytree(tiny, root / "line" / "killed")
@@ -56,13 +56,20 @@ def test_a_cluster_that_is_joined_does_the_parts_and_lives_on(config_file, comma
     options = ["--head", "--block", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"]
     head = subprocess.Popen(
         [ray, "start", *options],
-        env={**os.environ, "NUT_TEST_MARK": command.mark, "RAY_USAGE_STATS_ENABLED": "0"},
+        env=command.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         address = f"127.0.0.1:{port}"
-        command.wait_for(lambda: _answers(port), 60)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
+                patch.setenv(name, command.environment[name])
+            command.wait_for(lambda: _answers(port))
+            (tmp_path / "other-token").write_text("f" * 32)
+            patch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "other-token"))
+            with pytest.raises(InputError, match="asks for its token; set RAY_AUTH_MODE=token"):
+                check_cluster(address, answer_s=100)
         arguments = (tmp_path / "root", "-o", out, "--config", config_file, "--address", address)
         too_much = command.run(*arguments, "--threads", 64)
         assert (too_much.returncode, "has 64 CPUs, 1 at most; lower --threads" in too_much.stderr) == (2, True)
@@ -70,7 +77,7 @@ def test_a_cluster_that_is_joined_does_the_parts_and_lives_on(config_file, comma
         assert done.returncode == 1, done.stdout + done.stderr
         assert "broken: failed: " in done.stdout
         assert command.status(out, "broken")["attempt"] == 1  # what the user must mend is not tried again
-        assert _answers(port)
+        assert head.poll() is None
     finally:
         head.terminate()
         head.wait(30)
@@ -79,7 +86,7 @@ def test_a_cluster_that_is_joined_does_the_parts_and_lives_on(config_file, comma
 
 def _answers(port: int) -> bool:
     try:
-        check_cluster(f"127.0.0.1:{port}", answer_s=20)
+        check_cluster(f"127.0.0.1:{port}", answer_s=60)
     except InputError:
         return False
     return True

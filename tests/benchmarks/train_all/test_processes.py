@@ -23,6 +23,7 @@ def _files(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_killed_worker_is_begun_again_and_a_second_call_does_only_what_is_left(tiny, config_file, command, tmp_path):
     root, out = tmp_path / "root", tmp_path / "out"
     shutil.copytree(tiny, root / "good")
