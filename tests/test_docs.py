@@ -91,6 +91,7 @@ def test_options_named_in_the_docs_exist(page: Path):
         name for command in (coreset, coverage, false_alarms) for option in command.params for name in option.opts
     }
     known |= {"--logdir"}  # TensorBoard's
+    known |= {"--head"}  # of ray start
     known |= {"--no-index", "--find-links", "--wheel-dir", "--no-deps"}  # pip's
     known |= {"--rm", "--config", "--port", "--rest", "--opt"}  # docker's and OpenVINO's, as far as an underscore
     context = nut.make_context("nut", [], resilient_parsing=True)

@@ -20,6 +20,7 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "explain": ("nut_train.explain_cli", "explain", "Show the good patch that a part's worst place was compared with."),
     "export": ("nut_export.cli", "export", "Export a run as a bundle and prove that no verdict changed."),
     "bundle": ("nut_export.bundle_cli", "bundle", "Sign bundles, add locators, move thresholds, compare two."),
+    "train-all": ("nut_benchmarks.train_all.cli", "train_all", "Train and export every data set below a folder."),
     "plan": ("nut_benchmarks.planner.cli", "plan", "Measure what can be afforded on this machine, and propose it."),
     "bench": ("nut_benchmarks.commands", "bench", "Measure speed and parity of all engines side by side."),
     "demo": ("nut_benchmarks.commands", "demo", "Go from pictures to verdicts and proof in one command."),

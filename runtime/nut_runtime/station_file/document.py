@@ -59,8 +59,12 @@ class Document:
     _mistaken: set[KeyPath] = field(default_factory=set)
 
     @classmethod
-    def read(cls, path: Path) -> "Document":
+    def read(cls, path: Path, *, what: str = "station file") -> "Document":
         """Read a file. A mistake in the TOML is the document's only problem.
+
+        Args:
+            path: The file.
+            what: What it should be, for messages.
 
         Raises:
             InputError: If the file cannot be read at all.
@@ -68,10 +72,10 @@ class Document:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise InputError(f"cannot read the station file {path}: {error.strerror or error}") from error
+            raise InputError(f"cannot read the {what} {path}: {error.strerror or error}") from error
         document = cls(path=path)
         if len(content) > _LARGEST_BYTES:
-            document.problems.append(Problem(line=1, key="", message=f"{len(content)} bytes are no station file"))
+            document.problems.append(Problem(line=1, key="", message=f"{len(content)} bytes are no {what}"))
             return document
         try:
             text = content.decode("utf-8-sig")  # some editors on Windows begin with a byte order mark

@@ -1,0 +1,97 @@
+"""Whether a part is to be done, or was done already with the same arguments and pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nut_benchmarks.train_all.job import Job
+from nut_benchmarks.train_all.status import State, Status, read_status
+from nut_dataset.layout import fingerprint, open_dataset
+from nut_runtime.bundle import file_entry, open_bundle
+from nut_runtime.errors import NutError
+from nut_train.run import CHECKPOINT, Run, open_run
+
+__all__ = ["BUNDLE", "RUN", "Standing", "checkpoint_facts", "reusable_run", "standing_of"]
+
+RUN = "run"
+BUNDLE = "bundle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Whether a part is to be done.
+
+    Attributes:
+        job: The part.
+        why: Why it is to be done, in a few words; None where it was done.
+        status: How far it was, where that is known.
+    """
+
+    job: Job
+    why: str | None
+    status: Status | None
+
+
+def standing_of(job: Job) -> Standing:
+    """Look at what an earlier pass left of a part; its pictures, run and bundle are read."""
+    status = read_status(job.out)
+    return Standing(job=job, why=_why(job, status), status=status)
+
+
+def _why(job: Job, status: Status | None) -> str | None:
+    """Return why a part is to be done."""
+    why: str | None = None
+    if job.is_forced:
+        why = "forced"
+    elif status is None:
+        why = "new"
+    elif status.state is not State.DONE:
+        why = "failed before" if status.state is State.FAILED else "was stopped"
+    elif status.arguments != job.arguments:
+        why = "other arguments"
+    else:
+        try:
+            why = _what_changed(job, status)
+        except (NutError, OSError) as error:
+            why = f"not whole any more: {error}"
+    return why
+
+
+def _what_changed(job: Job, status: Status) -> str | None:
+    """Return what is not as it was when a part was done."""
+    if fingerprint(open_dataset(job.data)) != status.fingerprint:
+        return "other pictures"
+    open_run(job.out / RUN)
+    if checkpoint_facts(job.out / RUN) != status.checkpoint:
+        return "another run"
+    if open_bundle(job.out / BUNDLE).manifest.bundle_id != status.bundle_id:
+        return "another bundle"
+    return None
+
+
+def checkpoint_facts(run: Path) -> dict[str, object]:
+    """Return SHA-256 and size of a run's checkpoint.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    entry = file_entry(run / CHECKPOINT)
+    return {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
+
+
+def reusable_run(job: Job) -> Run | None:
+    """Return the run of a part whose training was finished, and only the export not; None where there is none.
+
+    Raises:
+        InputError: If the data set cannot be read.
+    """
+    if job.is_forced:
+        return None
+    try:
+        run = open_run(job.out / RUN)
+        if run.record["arguments"] != job.train or not (run.folder / CHECKPOINT).is_file():
+            return None
+    except NutError:
+        return None
+    if job.weights_sha256 is not None and run.record["backbone"].get("weights_sha256") != job.weights_sha256:
+        return None
+    return run if run.record["dataset"]["fingerprint"] == fingerprint(open_dataset(job.data)) else None

@@ -1,0 +1,117 @@
+"""What came of a part: a file in its folder that is whole at every moment."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from nut_benchmarks.train_all.job import Job
+from nut_runtime.atomic import write_json
+
+__all__ = ["STATUS", "State", "Status", "read_status", "write_failure", "write_status"]
+
+STATUS = "part.json"
+_SCHEMA = 1
+
+
+class State(StrEnum):
+    """How far a part is."""
+
+    STARTED = "started"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How far a part is.
+
+    Attributes:
+        name: The part.
+        state: How far.
+        pass_id: Which call of the command did it.
+        attempt: How often that call began it, from 1.
+        arguments: `Job.arguments`.
+        host: Name of the machine.
+        pid: Number of the process.
+        began: When it was begun for the last time, UTC.
+        seconds: How long that took.
+        fingerprint: Of the data set it was done with.
+        checkpoint: SHA-256 and size in bytes of the run's checkpoint.
+        bundle_id: The bundle's.
+        figures: What the summary shows.
+        reason: Why it failed; one line.
+    """
+
+    name: str
+    state: State
+    pass_id: str
+    attempt: int
+    arguments: Mapping[str, Any]
+    host: str
+    pid: int
+    began: str
+    seconds: float | None = None
+    fingerprint: str | None = None
+    checkpoint: Mapping[str, Any] | None = None
+    bundle_id: str | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain types."""
+        return {"schema": _SCHEMA} | asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the status that `to_json` gave.
+
+        Raises:
+            ValueError: If it is none of this version.
+        """
+        plain = dict(data)
+        if plain.pop("schema", None) != _SCHEMA:
+            raise ValueError("another schema")
+        return cls(**{**plain, "state": State(plain["state"])})
+
+
+def read_status(folder: Path) -> Status | None:
+    """Return how far the part in a folder is; None where that is not known, so that it is done anew."""
+    try:
+        return Status.from_json(json.loads((folder / STATUS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def write_status(folder: Path, status: Status) -> Status:
+    """Write how far a part is, and return it.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    write_json(folder / STATUS, status.to_json())
+    return status
+
+
+def write_failure(job: Job, reason: str) -> Status:
+    """Say of a part whose worker can no longer do so that it failed.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    status = read_status(job.out)
+    if status is None or status.pass_id != job.pass_id:  # it died before it could begin
+        status = Status(
+            name=job.name,
+            state=State.STARTED,
+            pass_id=job.pass_id,
+            attempt=job.attempts,
+            arguments=job.arguments,
+            host="",
+            pid=0,
+            began="",
+        )
+    job.out.mkdir(parents=True, exist_ok=True)
+    return write_status(job.out, replace(status, state=State.FAILED, reason=" ".join(reason.split())))

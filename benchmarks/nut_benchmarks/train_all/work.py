@@ -1,0 +1,128 @@
+"""One part, from its pictures to its bundle: what a process and a task of a cluster do alike."""
+
+import os
+import platform
+import shutil
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from nut_benchmarks.train_all.job import Job, export_config
+from nut_benchmarks.train_all.status import State, Status, read_status, write_status
+from nut_runtime.errors import NutError, OutputError
+
+if TYPE_CHECKING:
+    from nut_export.export import Exported
+    from nut_train.run import Run
+
+__all__ = ["do_part", "limit_threads"]
+
+_LEFT_OVER = (".run.*.part", ".bundle.*.part", ".run.*.old", ".bundle.*.old")  # of `nut_runtime.atomic`, by a kill
+
+
+def limit_threads(job: Job) -> None:
+    """Keep this process to its share of the machine; before torch is imported, which reads it once."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(job.threads)
+    os.environ["TQDM_DISABLE"] = "1"
+    if job.cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, job.cores)  # ONNX Runtime and OpenVINO know no variable, but keep to these
+
+
+def do_part(job: Job) -> Status:
+    """Train, evaluate and export one part, and write what came of it.
+
+    A part that this pass finished already is not done twice: its worker may have died before it could say so.
+
+    Args:
+        job: The part.
+
+    Returns:
+        What came of it: done, or failed where the user has to mend something.
+
+    Raises:
+        OutputError: If its folder cannot be written.
+    """
+    before = read_status(job.out)
+    is_again = before is not None and before.pass_id == job.pass_id
+    if before is not None and is_again and before.state is State.DONE:
+        return before
+    started = time.monotonic()
+    status = Status(
+        name=job.name,
+        state=State.STARTED,
+        pass_id=job.pass_id,
+        attempt=before.attempt + 1 if before is not None and is_again else 1,
+        arguments=job.arguments,
+        host=platform.node(),
+        pid=os.getpid(),
+        began=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    try:
+        job.out.mkdir(parents=True, exist_ok=True)
+        for pattern in _LEFT_OVER:
+            for path in job.out.glob(pattern):
+                shutil.rmtree(path, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {job.out}: {error.strerror or error}") from error
+    if status.attempt > job.attempts:  # Ray begins what ran out of memory again and again
+        reason = f"its worker died {status.attempt - 1} times, perhaps for want of memory"
+        return write_status(job.out, replace(status, state=State.FAILED, attempt=job.attempts, reason=reason))
+    write_status(job.out, status)
+    try:
+        done = _train_and_export(job, status)
+    except NutError as error:
+        done = replace(status, state=State.FAILED, reason=" ".join(str(error).split()))
+    return write_status(job.out, replace(done, seconds=round(time.monotonic() - started, 1)))
+
+
+def _train_and_export(job: Job, status: Status) -> Status:
+    """Do the work."""
+    from nut_train.quiet import hush_libraries
+
+    hush_libraries()
+    from nut_benchmarks.train_all.standing import BUNDLE, RUN, checkpoint_facts, reusable_run
+    from nut_export.export import export_bundle
+    from nut_train.config import TrainConfig
+    from nut_train.train import train
+
+    run = reusable_run(job)
+    if run is None:
+        run = train(job.data, job.out / RUN, TrainConfig.from_json(dict(job.train)), overwrite=True)
+    exported = export_bundle(
+        run, job.out / BUNDLE, export_config(job.export, name=job.name), dataset_root=job.data, overwrite=True
+    )
+    return replace(
+        status,
+        state=State.DONE,
+        fingerprint=run.record["dataset"]["fingerprint"],
+        checkpoint=checkpoint_facts(run.folder),
+        bundle_id=exported.bundle.manifest.bundle_id,
+        figures=_figures(run, exported),
+    )
+
+
+def _figures(run: "Run", exported: "Exported") -> dict[str, Any]:
+    """Return what the summary shows."""
+    record = run.record
+    calibration, dataset = record["calibration"], record["dataset"]
+    evaluation = record["evaluation"] or {}
+    image = evaluation.get("image", {})
+    interval = evaluation.get("confidence", {}).get("intervals", {}).get("auroc")
+    parities = exported.parity.values()
+    return {
+        "train_good": dataset["train_good"],
+        "test_good": dataset["test_good"],
+        "defective": sum(dataset["defects"].values()),
+        "auroc": image.get("auroc"),
+        "auroc_interval": None if interval is None else [interval["low"], interval["high"]],
+        "recall": image.get("recall"),
+        "threshold": run.point.image.threshold,
+        "asked_rate": calibration["false_reject_rate"],
+        "promised_rate": (calibration.get("promise") or {}).get("bound"),
+        "bank_rows": record["bank"]["rows"],
+        "precision": exported.bundle.manifest.precision,
+        "flips": sum(len(parity.flips) for parity in parities),
+        "max_d_score": max((parity.max_d_score for parity in parities), default=None),
+    }

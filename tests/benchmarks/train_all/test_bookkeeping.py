@@ -1,0 +1,253 @@
+"""What is to be done, what is kept, and the table: without a training."""
+
+import csv
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nut_benchmarks.cli import main
+from nut_benchmarks.train_all.config import read_config
+from nut_benchmarks.train_all.every_part import do_parts, look_at_parts, make_jobs, own_output
+from nut_benchmarks.train_all.parts import find_parts
+from nut_benchmarks.train_all.processes import Share, share_machine
+from nut_benchmarks.train_all.standing import checkpoint_facts, standing_of
+from nut_benchmarks.train_all.status import State, Status, read_status, write_failure, write_status
+from nut_benchmarks.train_all.work import do_part
+from nut_dataset.layout import fingerprint, open_dataset
+from nut_runtime.bundle import open_bundle
+from nut_runtime.errors import InputError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two parts without a single readable picture."""
+    for name in ("a", "deep/b"):
+        good = tmp_path / "root" / name / "train" / "good"
+        good.mkdir(parents=True)
+        (good / "0.png").write_bytes(b"no picture")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def done(nuts: Path, run_folder: Path, bundle_folder: Path, tmp_path: Path):
+    """The job of a part and its folder, as it is left when it was done."""
+    shutil.copytree(nuts, tmp_path / "root" / "nuts")
+    parts = find_parts(tmp_path / "root")
+    (job,) = make_jobs(parts, read_config(None, ["nuts"]), tmp_path / "out", attempts=2)
+    shutil.copytree(run_folder, job.out / "run")
+    shutil.copytree(bundle_folder, job.out / "bundle")
+    status = Status(
+        name="nuts",
+        state=State.DONE,
+        pass_id="earlier",  # noqa: S106 - no password
+        attempt=1,
+        arguments=job.arguments,
+        host="here",
+        pid=1,
+        began="2026-01-01T00:00:00+00:00",
+        fingerprint=fingerprint(open_dataset(job.data)),
+        checkpoint=checkpoint_facts(job.out / "run"),
+        bundle_id=open_bundle(job.out / "bundle").manifest.bundle_id,
+        figures={"train_good": 12, "test_good": 3, "defective": 6, "auroc": 0.9, "auroc_interval": [0.8, 1.0]},
+    )
+    write_status(job.out, status)
+    return job
+
+
+def _nut(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["train-all", *map(str, arguments)])
+
+
+def _jobs(root: Path, out: Path):
+    parts = find_parts(root)
+    return make_jobs(parts, read_config(None, [part.name for part in parts]), out, attempts=2)
+
+
+class _Here:
+    """Does parts in this process."""
+
+    def finished(self, jobs):
+        yield from map(do_part, jobs)
+
+
+def test_a_part_that_is_done_is_kept(done):
+    assert standing_of(done).why is None
+
+
+def test_another_argument_makes_a_part_to_do(done):
+    assert standing_of(replace(done, train={**done.train, "seed": 7})).why == "other arguments"
+    assert standing_of(replace(done, weights_sha256="another")).why == "other arguments"
+
+
+def test_another_picture_makes_a_part_to_do(done):
+    picture = next((done.data / "train" / "good").iterdir())
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    assert standing_of(done).why == "other pictures"
+
+
+@pytest.mark.parametrize("file", ["run/run.json", "run/model.ckpt", "bundle/manifest.json", "bundle/model.onnx"])
+def test_a_run_or_bundle_that_lacks_a_file_makes_a_part_to_do(done, file):
+    (done.out / file).unlink()
+    assert str(standing_of(done).why).startswith("not whole any more")
+
+
+def test_a_checkpoint_of_another_training_makes_a_part_to_do(done):
+    checkpoint = done.out / "run" / "model.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    assert standing_of(done).why == "another run"
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": 9}', '{"schema": 1, "state": "done"}'])
+def test_a_status_that_cannot_be_read_makes_a_part_to_do(done, text):
+    (done.out / "part.json").write_text(text)
+    assert standing_of(done).why == "new"
+
+
+def test_force_makes_every_part_to_do(done):
+    assert standing_of(replace(done, is_forced=True)).why == "forced"
+
+
+def test_a_part_that_this_pass_finished_is_not_done_again(done):
+    before = read_status(done.out)
+    assert before is not None
+    mine = replace(before, pass_id=done.pass_id)
+    write_status(done.out, mine)
+    assert do_part(done) == mine  # at once, and the file as it was
+
+
+def test_a_part_whose_worker_died_too_often_fails(done):
+    died = Status(
+        name="nuts",
+        state=State.STARTED,
+        pass_id=done.pass_id,
+        attempt=2,
+        arguments=done.arguments,
+        host="",
+        pid=1,
+        began="",
+    )
+    write_status(done.out, died)
+    status = do_part(done)
+    assert (status.state, status.reason) == (State.FAILED, "its worker died 2 times, perhaps for want of memory")
+
+
+def test_parts_that_fail_do_not_stop_the_others_and_stand_in_the_summary(root, tmp_path):
+    out = tmp_path / "out"
+    said: list[str] = []
+    with own_output(root, out):
+        summary = do_parts(
+            root, out, look_at_parts(_jobs(root, out)), _Here(), command="nut train-all <x>", say=said.append
+        )
+    assert [row.state for row in summary.rows] == ["failed", "failed"]
+    assert [line.split(":")[0] for line in said] == ["a", "deep/b"]
+    assert all("failed: " in line and "\n" not in line for line in said)
+    record = json.loads((out / "summary.json").read_text())
+    assert record["counts"] == {"done": 0, "kept": 0, "failed": 2, "waiting": 0}
+    with (out / "summary.csv").open() as file:
+        assert [row["part"] for row in csv.DictReader(file)] == ["a", "deep/b"]
+    page = (out / "summary.html").read_text()
+    assert "nut train-all &lt;x&gt;" in page
+    assert "://" not in page  # it loads nothing
+
+
+def test_a_failed_part_says_that_the_bundle_there_is_an_older_one(done):
+    out = done.out.parent
+    status = write_failure(done, "its process\nwas killed")
+    assert status.reason == "its process was killed"
+    standing = replace(standing_of(done), why="failed before")
+
+    class Fails:
+        def finished(self, jobs):
+            yield from (write_failure(job, "it was killed") for job in jobs)
+
+    with own_output(done.data.parent, out):
+        summary = do_parts(done.data.parent, out, [standing], Fails())
+    assert summary.rows[0].reason == "it was killed; the bundle there is an older one"
+
+
+def test_a_kept_part_shows_its_figures(done):
+    out = done.out.parent
+    with own_output(done.data.parent, out):
+        do_parts(done.data.parent, out, [standing_of(done)], _Here())
+    (part,) = json.loads((out / "summary.json").read_text())["parts"]
+    assert (part["status"], part["auroc"]) == ("kept", 0.9)
+    assert "0.9000 (0.800 to 1.000)" in (out / "summary.html").read_text()
+
+
+def test_a_dry_run_lists_the_parts_and_writes_nothing(root, tmp_path):
+    result = _nut(root, "-o", tmp_path / "out", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == ["a: to do, new", "deep/b: to do, new", "2 parts, 2 to do"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_ours_is_not_written_to(root, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "holiday.jpg").touch()
+    result = _nut(root, "-o", tmp_path / "out")
+    assert (result.exit_code, "is not an output of nut train-all" in result.stderr) == (2, True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["holiday.jpg"]
+
+
+def test_an_output_of_other_data_sets_is_not_written_to(root, tmp_path):
+    with own_output(tmp_path / "elsewhere", tmp_path / "out"):
+        pass
+    result = _nut(root, "-o", tmp_path / "out")
+    assert (result.exit_code, "was made of" in result.stderr) == (2, True)
+
+
+def test_an_output_that_holds_the_data_sets_is_refused(root):
+    result = _nut(root, "-o", root.parent)
+    assert (result.exit_code, "holds the data sets" in result.stderr) == (2, True)
+
+
+def test_two_commands_do_not_work_in_one_output(root, tmp_path):
+    with own_output(root, tmp_path / "out"):
+        result = _nut(root, "-o", tmp_path / "out")
+    assert (result.exit_code, "is in use by process" in result.stderr) == (2, True)
+
+
+def test_a_mistake_in_the_configuration_ends_before_any_work(root, tmp_path):
+    (tmp_path / "c.toml").write_text("[part.a.train]\nholdout = 5\n")
+    result = _nut(root, "-o", tmp_path / "out", "--config", tmp_path / "c.toml")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "part.a.train: holdout 5" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "share"),
+    [
+        pytest.param(300, {"cores": 16, "memory_bytes": 10**12}, Share(jobs=8, threads=2), id="by-cores"),
+        pytest.param(300, {"cores": 16, "memory_bytes": 5 * 10**9}, Share(jobs=2, threads=8), id="by-memory"),
+        pytest.param(2, {"cores": 16, "memory_bytes": 10**12}, Share(jobs=2, threads=8), id="by-parts"),
+        pytest.param(300, {"cores": 16, "jobs": 5}, Share(jobs=5, threads=3), id="asked-for"),
+        pytest.param(300, {"cores": 2, "jobs": 6}, Share(jobs=6, threads=1), id="more-than-cores"),
+        pytest.param(300, {"cores": 16, "memory_bytes": 10**12, "gpus": 1}, Share(jobs=1, threads=16), id="one-gpu"),
+        pytest.param(
+            300, {"cores": 16, "memory_bytes": 10**12, "threads": 4}, Share(jobs=4, threads=4), id="by-threads"
+        ),
+        pytest.param(0, {"cores": 1, "memory_bytes": 1}, Share(jobs=1, threads=1), id="least"),
+    ],
+)
+def test_a_machine_is_shared_by_cores_memory_and_parts(parts, options, share):
+    assert share_machine(parts, **options) == share
+
+
+def test_no_jobs_at_a_time_are_refused():
+    with pytest.raises(InputError, match="at least 1"):
+        share_machine(3, jobs=0)
+
+
+def test_without_ray_one_line_says_what_to_install(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not (Path(path) / "ray").is_dir()])
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    result = _nut(root, "-o", tmp_path / "out", "--address", "auto")
+    assert result.exit_code == 2
+    assert result.stderr == "error: ray is not installed; run: pip install 'nut-toolchain[ray]'\n"
