@@ -13,6 +13,8 @@ from nut_dataset.layout import open_dataset
 from nut_runtime.pictures import read_picture
 from nut_train.config import TrainConfig
 from nut_train.embedding import embed
+from nut_train.extend import extend
+from nut_train.extend_config import ExtendConfig
 from nut_train.predict import Prediction, predict
 from nut_train.run import RECORD, open_run
 from nut_train.train import train
@@ -102,3 +104,14 @@ def test_the_operating_point_is_that_of_the_whitened_scores(whitened, nuts, tmp_
     assert "whiten" not in json.loads((plain / RECORD).read_text())["arguments"]
     assert open_run(plain).load().model.memory_bank.shape == run.load().model.memory_bank.shape
     assert open_run(plain).point.image.threshold != pytest.approx(run.point.image.threshold, rel=0.1)
+
+
+def test_a_whitened_run_grows_by_whitened_patches(whitened, alarms, tmp_path):
+    grown = extend(open_run(whitened), alarms, tmp_path / "grown", ExtendConfig(device="cpu")).run
+    before, model = open_run(whitened).load().model.memory_bank, grown.load()
+    bank = model.model.memory_bank
+    assert len(bank) > len(before)
+    assert torch.equal(bank[: len(before)], before)
+    patches = torch.cat([embed(model, read_picture(path)).flatten(0, 1) for path in sorted(alarms.iterdir())])
+    nearest = torch.cdist(bank[len(before) :], patches, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
+    assert nearest.max() < 1e-4  # the very patches: a batch of one here and there
