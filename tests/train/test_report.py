@@ -54,6 +54,30 @@ def test_leaked_pictures_are_measured_where_asked_and_the_page_says_so(evaluated
     assert "kept in as asked (--leakage)" in page
 
 
+def _compared(page: str) -> list[str]:
+    """Names of the good pictures that a page shows beside the judged ones."""
+    return re.findall(r"nearest good place in ([\w.-]+)", page)
+
+
+def test_each_picture_is_shown_beside_the_good_place_that_it_was_compared_with(run_folder):
+    page = (run_folder / "report.html").read_text()
+    bank = set(json.loads((run_folder / "run.json").read_text())["split"]["bank"])
+    shown = page.count('and its heat map">')
+    assert len(_compared(page)) == page.count('alt="its most unusual place, and the nearest good one"') == shown > 0
+    assert set(_compared(page)) <= bank
+
+
+def test_a_run_whose_training_pictures_are_gone_is_reported_without_them(run_folder, leaky, tmp_path):
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    record = json.loads((run / "run.json").read_text())
+    record["dataset"]["path"] = str(tmp_path / "gone")
+    (run / "run.json").write_text(json.dumps(record))
+    evaluate_run(open_run(run), leaky, tmp_path / "out", device="cpu")
+    page = (tmp_path / "out/report.html").read_text()
+    assert page.count('and its heat map">') > 0
+    assert _compared(page) == []
+
+
 def test_without_masks_there_are_no_pixel_figures_and_the_rest_stands(evaluated):
     record, page = evaluated[False]
     assert record["evaluation"]["pixel"] is None

@@ -21,7 +21,7 @@ from nut_train.run import Run
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
-__all__ = ["Comparison", "Explainer", "Patch", "open_explainer"]
+__all__ = ["Comparison", "Explainer", "Patch", "open_explainer", "try_explainer"]
 
 _APART = 2  # patches between two places that are shown: nearer ones see much the same
 
@@ -186,6 +186,14 @@ def open_explainer(run: Run, *, dataset: Path | None = None, device: str = "cpu"
     model = run.load()
     origin = read_origin(run.folder, model.model.memory_bank)
     return Explainer(model, origin, root, known=run.record.get("train_sha256", ()), record=run.record, device=device)
+
+
+def try_explainer(run: Run, *, dataset: Path | None = None, device: str = "cpu") -> Explainer | None:
+    """Return the explainer of a run; None where it lacks what `open_explainer` needs, such as the data set."""
+    try:
+        return open_explainer(run, dataset=dataset, device=device)
+    except InputError:
+        return None
 
 
 def _patch(picture: Path, row: int, column: int, grid: tuple[int, int], size: tuple[int, int]) -> Patch:

@@ -9,7 +9,7 @@ from nut_runtime.overlay import draw_strip
 from nut_runtime.verdict import Label
 from nut_train.explain import Comparison, Patch
 
-__all__ = ["draw_comparison", "draw_comparisons"]
+__all__ = ["draw_close_ups", "draw_comparison", "draw_comparisons"]
 
 _SIDE_PX = 320  # of each of the four parts
 _CELLS = 9  # shown around the patch: about what the backbone sees of it
@@ -65,6 +65,35 @@ def draw_comparisons(
     return np.vstack([part for picture in drawn for part in (picture, gap)][:-1])
 
 
+def draw_close_ups(judged: NDArray[np.uint8], good: NDArray[np.uint8], comparison: Comparison) -> NDArray[np.uint8]:
+    """Draw both places enlarged, side by side, without words.
+
+    Args:
+        judged: The judged part, uint8 `[H, W, 3]`, BGR.
+        good: The good picture of the comparison, the same.
+        comparison: From `Explainer.explain`.
+
+    Returns:
+        uint8 BGR, 320 px high and 648 px wide.
+    """
+    gap = np.full((_SIDE_PX, _GAP_PX, 3), 255, np.uint8)
+    near = _close_up(judged, comparison.judged, _JUDGED_BGR), _close_up(good, comparison.good, _GOOD_BGR)
+    return np.hstack([near[0], gap, near[1]])
+
+
+def _close_up(frame: NDArray[np.uint8], patch: Patch, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return the place enlarged, with its cell marked."""
+    import cv2
+
+    left, top, width, height = patch.box
+    side = max(width, height) * _CELLS
+    near = _square(frame, left + width / 2, top + height / 2, side)
+    cell_x, cell_y = (round(size / side * _SIDE_PX / 2) for size in (width, height))
+    middle = _SIDE_PX // 2
+    cv2.rectangle(near, (middle - cell_x, middle - cell_y), (middle + cell_x, middle + cell_y), colour, 2)
+    return near
+
+
 def _column(frame: NDArray[np.uint8], patch: Patch, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Return the whole picture with the place marked, and the place enlarged below it."""
     import cv2
@@ -72,7 +101,6 @@ def _column(frame: NDArray[np.uint8], patch: Patch, colour: tuple[int, int, int]
     left, top, width, height = patch.box
     side = max(width, height) * _CELLS
     centre_x, centre_y = left + width / 2, top + height / 2
-    near = _square(frame, centre_x, centre_y, side)
     whole = _square(frame, frame.shape[1] / 2, frame.shape[0] / 2, float(max(frame.shape[:2])))
     scale = _SIDE_PX / max(frame.shape[:2])
     shift_x = (_SIDE_PX - frame.shape[1] * scale) / 2
@@ -83,10 +111,7 @@ def _column(frame: NDArray[np.uint8], patch: Patch, colour: tuple[int, int, int]
         for sign in (-1, 1)
     ]
     cv2.rectangle(whole, corners[0], corners[1], colour, 2)
-    cell_x, cell_y = (round(size / side * _SIDE_PX / 2) for size in (width, height))
-    middle = _SIDE_PX // 2
-    cv2.rectangle(near, (middle - cell_x, middle - cell_y), (middle + cell_x, middle + cell_y), colour, 2)
-    return np.vstack([whole, np.full((_GAP_PX, _SIDE_PX, 3), 255, np.uint8), near])
+    return np.vstack([whole, np.full((_GAP_PX, _SIDE_PX, 3), 255, np.uint8), _close_up(frame, patch, colour)])
 
 
 def _square(frame: NDArray[np.uint8], centre_x: float, centre_y: float, side: float) -> NDArray[np.uint8]:

@@ -33,6 +33,7 @@ from nut_train.config import PointConfig
 from nut_train.crossfit import GoodScore, score_good
 from nut_train.digests import digest
 from nut_train.evaluate import Evaluation, evaluate
+from nut_train.explain import try_explainer
 from nut_train.extend_changes import changes_of, compare_with_base, notes_of, picture_rows
 from nut_train.extend_config import ExtendConfig
 from nut_train.extend_pictures import BasePictures, NewPictures, find_base, find_new
@@ -130,7 +131,8 @@ def extend(
         comparison, reason = compare_with_base(run, folder)
         record["extended"]["changes"] = changes_of(run, record, comparison, reason)
         write_json(folder / RECORD, record)
-        write_report(folder, record, evaluation)
+        explainer = try_explainer(open_run(folder), dataset=base.dataset.root, device=config.device)
+        write_report(folder, record, evaluation, explainer)
     return Extended(run=open_run(out), comparison=comparison)
 
 

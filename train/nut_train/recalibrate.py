@@ -92,6 +92,7 @@ def redraw_report(run: Run, *, device: str = "auto", progress: Progress = no_pro
         OutputError: If a file cannot be written.
     """
     from nut_train.evaluate import evaluate
+    from nut_train.explain import try_explainer
     from nut_train.report import write_report
 
     root = Path(run.record["dataset"]["path"] or "")
@@ -109,7 +110,7 @@ def redraw_report(run: Run, *, device: str = "auto", progress: Progress = no_pro
     )
     record = {**run.record, "evaluation": None if evaluation is None else evaluation.to_json(root)}
     write_json(run.folder / RECORD, record)
-    write_report(run.folder, record, evaluation)
+    write_report(run.folder, record, evaluation, try_explainer(run, device=device))
 
 
 def _best_f1(run: Run, pictures: list[Mapping[str, Any]]) -> float:

@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nut_runtime.atomic import write_bytes, write_text
 from nut_train.evaluate import Evaluation, Judged
 from nut_train.figures import Chart, Thresholds, kind_scores, precision_recall, roc, score_histogram
 from nut_train.report_text import figure_rows, interval_text, warnings_of
 from nut_train.statistics.bootstrap import LEVEL, RESAMPLES
-from nut_train.thumbnails import Album, judged_pair
+from nut_train.thumbnails import Album, compared_pair, judged_pair
+
+if TYPE_CHECKING:
+    from nut_train.explain import Explainer
 
 __all__ = ["Gallery", "choose_galleries", "write_report"]
 
@@ -34,7 +37,26 @@ class Gallery:
     items: Sequence[Judged]
 
 
-def write_report(folder: Path, record: Mapping[str, Any], evaluation: Evaluation | None) -> Path:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A picture of a gallery.
+
+    Attributes:
+        item: The judged picture.
+        url: It and its heat map.
+        near_url: Its most unusual place beside the good one it was compared with; None where that is not known.
+        near_name: The good picture's name.
+    """
+
+    item: Judged
+    url: str
+    near_url: str | None = None
+    near_name: str = ""
+
+
+def write_report(
+    folder: Path, record: Mapping[str, Any], evaluation: Evaluation | None, explainer: "Explainer | None" = None
+) -> Path:
     """Write `report.html` and `figures/*.png` into `folder`.
 
     The page loads nothing, and says so to the browser (a content security policy without any source but itself).
@@ -43,6 +65,7 @@ def write_report(folder: Path, record: Mapping[str, Any], evaluation: Evaluation
         folder: An existing folder.
         record: The content of `run.json`, or the same keys for an evaluation on other data.
         evaluation: The judged test pictures; None writes a report of training and calibration alone.
+        explainer: Finds the good places that pictures were compared with; None shows none.
 
     Returns:
         The path of the report.
@@ -57,7 +80,7 @@ def write_report(folder: Path, record: Mapping[str, Any], evaluation: Evaluation
     album = Album()
     galleries = []
     for gallery in choose_galleries(evaluation):
-        drawn = [(item, url) for item in gallery.items if (url := album.add(judged_pair(item))) is not None]
+        drawn = [shown for item in gallery.items if (shown := _show(item, album, explainer)) is not None]
         galleries.append({"gallery": gallery, "drawn": drawn})
     environment = Environment(loader=PackageLoader("nut_train", "templates"), autoescape=select_autoescape())
     page = environment.get_template("report.html").render(
@@ -75,6 +98,18 @@ def write_report(folder: Path, record: Mapping[str, Any], evaluation: Evaluation
     path = folder / "report.html"
     write_text(path, page)
     return path
+
+
+def _show(item: Judged, album: Album, explainer: "Explainer | None") -> _Shown | None:
+    """Put a picture into the album; None where there is no room left."""
+    url = album.add(judged_pair(item))
+    if url is None:
+        return None
+    found = None if explainer is None else compared_pair(item, explainer)
+    if found is None:
+        return _Shown(item=item, url=url)
+    near, comparison = found
+    return _Shown(item=item, url=url, near_url=album.add(near), near_name=comparison.good.picture.name)
 
 
 def _charts(record: Mapping[str, Any], judged: Sequence[Judged]) -> dict[str, Chart]:

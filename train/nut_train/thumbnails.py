@@ -12,8 +12,9 @@ from nut_runtime.pictures import read_picture
 
 if TYPE_CHECKING:
     from nut_train.evaluate import Judged
+    from nut_train.explain import Comparison, Explainer
 
-__all__ = ["Album", "fit_into", "judged_pair", "outline"]
+__all__ = ["Album", "compared_pair", "fit_into", "judged_pair", "outline"]
 
 _BOX_PX = (224, 300)  # height and width that a picture is fitted into
 _QUALITY = 82
@@ -57,6 +58,23 @@ def judged_pair(item: "Judged") -> NDArray[np.uint8]:
         heat = _resize(heat, plain.shape[1], plain.shape[0])
     gap: Any = np.full((plain.shape[0], 4, 3), 255, np.uint8)
     return np.hstack([plain, gap, heat])
+
+
+def compared_pair(item: "Judged", explainer: "Explainer") -> "tuple[NDArray[np.uint8], Comparison] | None":
+    """Return the picture's most unusual place beside the good one it was compared with, BGR, and the comparison.
+
+    None where the good picture is gone or is another one now.
+    """
+    from nut_train.explain_picture import draw_close_ups
+
+    path = item.prediction.path
+    frame = read_picture(path)
+    try:
+        comparison = explainer.explain(frame, picture=path)[0]
+        good = explainer.good_picture(comparison)
+    except InputError:
+        return None
+    return fit_into(draw_close_ups(frame, good, comparison)), comparison
 
 
 def outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:

@@ -22,6 +22,7 @@ from nut_train.crossfit import GoodScore, cross_fit, score_good, split_folds
 from nut_train.data_findings import data_findings
 from nut_train.digests import digest
 from nut_train.evaluate import Evaluation, evaluate
+from nut_train.explain import try_explainer
 from nut_train.fit import Fitted, fit, save_checkpoint
 from nut_train.patchcore import build_model, set_operating_point
 from nut_train.report import write_report
@@ -94,7 +95,7 @@ def train(
             record["findings"] = data_findings(root, progress=progress)
             record["seconds"] = {"fit": round(fit_seconds, 1), "total": round(time.monotonic() - started, 1)}
             write_json(folder / RECORD, record)
-            write_report(folder, record, evaluation)
+            write_report(folder, record, evaluation, try_explainer(open_run(folder), device=config.device))
     return open_run(out)
 
 
@@ -343,5 +344,5 @@ def evaluate_run(
                 run, dataset, evaluation, seeds=seeds, seen=seen, device=device, progress=progress
             )
         write_json(folder / EVALUATION, record)
-        write_report(folder, record, evaluation)
+        write_report(folder, record, evaluation, try_explainer(run, device=device))
     return record
