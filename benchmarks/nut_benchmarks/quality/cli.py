@@ -29,7 +29,9 @@ _COLUMNS = ("setting", "option", "width", *(f"folds: {name}" for name in AGGREGA
 @click.command(cls=NutCommand)
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--folds", type=click.IntRange(min=2), default=2, show_default=True, help="Parts left out of the bank.")
-@click.option("--only", metavar="WORDS", multiple=True, help="Settings whose name has these words; all by default.")
+@click.option(
+    "--only", metavar="WORDS", multiple=True, help="The setting of this name, or all whose name has these words."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the drawn defects.")
 def quality(dataset: Path, folds: int, only: Sequence[str], seed: int) -> None:
     """Try settings of PatchCore on the good pictures of DATASET, and print a Markdown table of image AUROC.
@@ -41,11 +43,7 @@ def quality(dataset: Path, folds: int, only: Sequence[str], seed: int) -> None:
     python -m nut_benchmarks.quality ../shared/data/magnetic-tile
     python -m nut_benchmarks.quality nuts --only whitened --folds 5
     """
-    chosen = [one for one in TRIED if not only or any(words in one.name for words in only)]
-    if not chosen:
-        raise InputError(
-            f"no setting has {' or '.join(only)} in its name; there are {', '.join(v.name for v in TRIED)}"
-        )
+    chosen = _chosen(only)
     data = open_dataset(dataset)
     good = [read_picture(path) for path in data.train_good]
     if len(good) < 2 * folds:
@@ -81,6 +79,19 @@ def quality(dataset: Path, folds: int, only: Sequence[str], seed: int) -> None:
         f"\n{len(good)} good pictures in {folds} folds, spoiled with seed {seed}; test: {len(data.test_good)} good, "
         f"{kinds}; torch {torch.__version__}"
     )
+
+
+def _chosen(only: Sequence[str]) -> list[Variant]:
+    """Return the settings that were asked for, all where none was.
+
+    Raises:
+        InputError: If there is none of that name.
+    """
+    names = [one.name for one in TRIED]
+    wanted = {name for words in only for name in names if name == words or (words not in names and words in name)}
+    if only and not wanted:
+        raise InputError(f"no setting has {' or '.join(only)} in its name; there are {', '.join(names)}")
+    return [one for one in TRIED if not only or one.name in wanted]
 
 
 def _quarter_turns(frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
