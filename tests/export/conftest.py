@@ -222,7 +222,10 @@ def quantised_features() -> dict[bytes, QuantisedFeatures]:
 def export_fast(
     fast_exports, quantised_features, run_folder, more_nuts, quick_export, monkeypatch, tmp_path_factory
 ) -> Callable[[str], FastExport]:
-    """A function that gives the bundle of a precision, exported by the command, with a search in int8 in both engines.
+    """A function that gives the bundle of a precision, exported by the command, with a coarse search in both engines.
+
+    It is in int8, or in float32 where int8 keeps too few of so small a bank's neighbours: the bank's last bits, and so
+    the choice, hang on the processor.
 
     The backbone is quantised once, with an error at which no layer is tried alone; the proof of int8 does not hold with
     it. A cascade takes each model to need a time that was written down, since this decides which is chosen.

@@ -246,7 +246,9 @@ def test_the_same_file_is_right_on_a_cpu_without_vnni(tmp_path, monkeypatch):
             timeout=120,
         )
         printed.append(done.stdout.splitlines())
-    assert all("avx2" in kind and "vnni" not in kind for kind in printed[1]), "the limit was not taken up"
+    told = printed[1][:2] if machine.lacks_vnni else printed[1]  # the third runs in float32 where VNNI is missing
+    assert all("avx2" in kind for kind in told), f"the limit was not taken up: {printed}"
+    assert not any("vnni" in kind for kind in printed[1]), f"the limit was not taken up: {printed}"
     ours, depthwise, full_range = (
         float(np.abs(np.load(f"{path}.all.npy") - np.load(f"{path}.avx2.npy")).max()) for path in files
     )

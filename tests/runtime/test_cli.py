@@ -7,8 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from nut_runtime.bundle import open_bundle
 from nut_runtime.cli import main
 from nut_runtime.pictures import read_picture, write_picture
 from nut_runtime.run_cli import _camera
+from nut_runtime.sources.base import Frame
+from nut_runtime.sources.watch import WatchSource
 
 COMMANDS = [
     [],
@@ -388,7 +390,14 @@ def test_an_endless_source_shows_a_bar_without_a_length(run, good, text, monkeyp
         for name, source in (("a.png", good), ("b.png", text), ("c.png", good)):
             shutil.copy(source, watched / name)
 
-    threading.Timer(0.5, drop).start()
+    watch, first = WatchSource.__iter__, iter([drop])
+
+    def watch_and_drop(source: WatchSource) -> Iterator[Frame]:
+        for then in first:  # what lies there before the watching begins would be left out
+            then()
+        return watch(source)
+
+    monkeypatch.setattr(WatchSource, "__iter__", watch_and_drop)
     result = run("--watch", str(watched), "--limit", "3", "--output", str(tmp_path / "a.jsonl"), is_terminal=True)
     assert result.exit_code == 1
     assert "judging" in result.stderr

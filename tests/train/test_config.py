@@ -66,6 +66,7 @@ def test_a_configuration_survives_json_with_every_field_changed(tmp_path):
         image_width_px=96,
         coreset_ratio=0.5,
         bank_size=100,
+        whiten=True,
         neighbours=3,
         batch_size=2,
         workers=1,
