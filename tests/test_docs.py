@@ -84,11 +84,15 @@ def test_options_named_in_the_docs_exist(page: Path):
     from nut_benchmarks.coreset import main as coreset
     from nut_benchmarks.coverage import main as coverage
     from nut_benchmarks.false_alarms import main as false_alarms
+    from nut_benchmarks.quality.cli import quality
     from nut_runtime.cli import main as nut_runtime
 
     known = {"--help", "--version"}
     known |= {
-        name for command in (coreset, coverage, false_alarms) for option in command.params for name in option.opts
+        name
+        for command in (coreset, coverage, false_alarms, quality)
+        for option in command.params
+        for name in option.opts
     }
     known |= {"--logdir"}  # TensorBoard's
     known |= {"--head"}  # of ray start

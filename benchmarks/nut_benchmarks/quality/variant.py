@@ -63,7 +63,6 @@ TRIED: tuple[Variant, ...] = (
     replace(_PLAIN, name="320 px", option="--image-size 320", side_px=320),
     replace(_WHITE, name="whitened, 320 px", option="--whiten --image-size 320", side_px=320),
     replace(_WHITE, name="whitened, 384 px", option="--whiten --image-size 384", side_px=384),
-    replace(_WHITE, name="whitened, 512 px", option="--whiten --image-size 512", side_px=512),
     replace(_PLAIN, name="MobileNetV2", option="--backbone mobilenetv2_100", backbone="mobilenetv2_100"),
     replace(
         _WHITE, name="MobileNetV2, whitened", option="--backbone mobilenetv2_100 --whiten", backbone="mobilenetv2_100"
