@@ -8,12 +8,19 @@ import pytest
 from click.testing import CliRunner
 
 from nut_benchmarks.cli import main
-from nut_benchmarks.planner.config import PlanConfig
+from nut_benchmarks.planner.config import BackboneChoice, PlanConfig
 from nut_benchmarks.planner.plan import run_plan
 from nut_runtime.errors import InputError, OutputError
 from nut_runtime.pictures import read_picture
 
-SMALL = PlanConfig(target_ms=30, image_sizes=((64, 64),), coreset_ratios=(0.1,), precisions=("fp32",), device="cpu")
+SMALL = PlanConfig(
+    target_ms=30,
+    backbones=(BackboneChoice(name="tf_efficientnet_lite0"),),  # others may be installed
+    image_sizes=((64, 64),),
+    coreset_ratios=(0.1,),
+    precisions=("fp32",),
+    device="cpu",
+)
 
 
 @pytest.fixture(scope="module")
