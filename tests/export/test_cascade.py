@@ -120,9 +120,7 @@ def test_the_command_says_what_it_picked_and_how_many_were_judged_twice(cascade_
     lines = cascade_of_two.result.stdout.splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["onnxruntime", "openvino"] * 2
     for line in lines[:2]:
-        search = cascade_of_two.bundle.manifest.provenance["fast"][line.split()[0]]["search"]
-        assert search["arithmetic"] in {"int8", "fp32"}
-        assert f"backbone float32, search {search['arithmetic']} in 152 components, 8 candidates, recall" in line
+        assert "backbone float32, search int8 in 152 components, 8 candidates, recall" in line
     for line in lines[2:4]:
         assert "0 flips on 6 pictures of 6 sizes, recall" in line
         assert line.endswith("% judged twice")
@@ -200,8 +198,7 @@ def test_a_fast_model_with_the_float_backbone_scores_as_the_exact_one_though_its
             assert abs(off) <= 1e-5 * threshold  # the least band there is
         distances = [judge.stages(frame)["stage/distances"] for judge in (pair.fast, pair.exact)]
         lost += int((distances[0] > distances[1] + 1e-3 * threshold).sum())
-    if not lost:
-        pytest.skip("every patch found its nearest vector, so that the scores had to agree")
+    assert lost, "every patch found its nearest vector, so that the scores had to agree"
 
 
 @pytest.fixture

@@ -31,12 +31,10 @@ from nut_train.run import open_run
 def test_the_command_says_what_it_picked_for_each_engine(int8):
     picked = [line for line in int8.result.stdout.splitlines() if "backbone" in line]
     assert [line.split()[0] for line in picked] == ["onnxruntime", "openvino"]
-    # lite0 has depthwise convolutions, which ONNX Runtime computes more slowly in int8. The bank's last bits, and with
-    # them whether int8 just reaches the recall of the search, hang on the processor.
-    for line, engine, backbone in zip(picked, ("onnxruntime", "openvino"), ("float32", "int8"), strict=True):
-        search = int8.bundle.manifest.provenance["fast"][engine]["search"]
-        assert search["arithmetic"] in {"int8", "fp32"}
-        assert f"backbone {backbone}, search {search['arithmetic']} in 152 components, 8 candidates, recall" in line
+    # lite0 has depthwise convolutions, which ONNX Runtime computes more slowly in int8
+    assert "backbone float32, search int8 in 152 components, 8 candidates, recall" in picked[0]
+    assert "backbone int8, search" in picked[1]
+    assert "in 152 components, 8 candidates, recall" in picked[1]
     proved = [line for line in int8.result.stdout.splitlines() if "flips" in line]
     assert all("farther than 0.02 from the threshold) on 6 pictures" in line for line in proved)
     assert all(", recall 9" in line or ", recall 100" in line for line in proved)

@@ -390,11 +390,10 @@ def test_an_endless_source_shows_a_bar_without_a_length(run, good, text, monkeyp
         for name, source in (("a.png", good), ("b.png", text), ("c.png", good)):
             shutil.copy(source, watched / name)
 
-    watch, first = WatchSource.__iter__, iter([drop])
+    watch = WatchSource.__iter__
 
     def watch_and_drop(source: WatchSource) -> Iterator[Frame]:
-        for then in first:  # what lies there before the watching begins would be left out
-            then()
+        drop()  # what lies there before the watching begins would be left out
         return watch(source)
 
     monkeypatch.setattr(WatchSource, "__iter__", watch_and_drop)
