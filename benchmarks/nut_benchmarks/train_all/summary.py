@@ -113,9 +113,8 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "flips": _number("flips", "d"),
     "max |d score|": _number("max_d_score", ".1e"),
     "seconds": _seconds,
-    "why": lambda row: row.reason,
 }
-_WORDS = frozenset({"part", "status", "precision", "why"})
+_WORDS = frozenset({"part", "status", "precision"})
 _CSV = (
     "train_good",
     "test_good",

@@ -1,6 +1,7 @@
 """What is to be done, what is kept, and the table: without a training."""
 
 import csv
+import html
 import json
 import shutil
 import sys
@@ -152,6 +153,8 @@ def test_parts_that_fail_do_not_stop_the_others_and_stand_in_the_summary(root, t
         assert [row["part"] for row in csv.DictReader(file)] == ["a", "deep/b"]
     page = (out / "summary.html").read_text()
     assert "nut train-all &lt;x&gt;" in page
+    for row in summary.rows:  # below the part, where no width of the page hides it
+        assert f'<td class="why" colspan="11">{row.reason}</td>' in html.unescape(page)
     assert "://" not in page  # it loads nothing
 
 
