@@ -1,5 +1,8 @@
 """Settings tried on folds: defects that are drawn, distances that are the product's own, and a table."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +70,19 @@ def test_a_loud_channel_that_says_nothing_does_not_drown_a_quiet_one_once_scaled
     assert try_on_folds(good, spoiled, scaled, folds=2).auroc[0] > try_on_folds(good, spoiled, plain, folds=2).auroc[0]
 
 
+def test_two_sizes_together_tell_what_either_tells():
+    """Half of the defects show at one size alone, the others at the other."""
+    variant = Variant(name="two", layers=(0,), pool=1, ratio=1.0)
+    good, second = _maps(0), _maps(2)
+    spoiled, also = [good[0].clone()], [1000 * second[0]]
+    spoiled[0][::2, :, 2, 2] += 50
+    also[0][1::2, :, 2, 2] += 50_000
+    alone = try_on_folds(good, spoiled, variant, folds=2).auroc[0]
+    both = try_on_folds(good, spoiled, variant, folds=2, also=([1000 * second[0]], also)).auroc[0]
+    assert alone < 1
+    assert both == 1
+
+
 def test_every_setting_that_is_offered_is_one_that_training_takes():
     from nut_train.cli import train
 
@@ -86,6 +102,15 @@ def test_the_table_has_a_line_for_each_setting_and_says_what_it_was_made_from(nu
     ]
     assert all(0 <= float(cell) <= 1 for line in lines[2:] for cell in line.split("|")[4:8])
     assert "12 good pictures in 2 folds" in result.output
+
+
+def test_without_good_test_pictures_no_defect_stands_in_for_them(nuts, tmp_path):
+    data = Path(shutil.copytree(nuts, tmp_path / "data"))
+    shutil.rmtree(data / "test/good")
+    result = CliRunner().invoke(quality, [str(data), "--only", "as anomalib does"])
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.output.splitlines() if line.startswith("| as anomalib")]
+    assert line.split("|")[7].strip() == ""
 
 
 def test_words_that_no_setting_has_are_refused_with_those_that_there_are(nuts):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -15,7 +16,7 @@ from nut_benchmarks.quality.trial import AGGREGATIONS, Trial, try_on_folds, try_
 from nut_benchmarks.quality.variant import TRIED, Variant
 from nut_benchmarks.tables import markdown_table
 from nut_dataset.layout import open_dataset
-from nut_dataset.progress import progress_bars
+from nut_dataset.progress import Progress, progress_bars
 from nut_runtime.cli_errors import NutCommand
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import read_picture
@@ -52,25 +53,20 @@ def quality(dataset: Path, folds: int, only: Sequence[str], seed: int) -> None:
         spoil(frame, good[(7 * number + _NEIGHBOUR) % len(good)], kind=number, seed=1000 * (seed + 1) + number)
         for number, frame in enumerate(good)
     ]
+    has_test = bool(data.test_good and data.defects)
     tests = [[read_picture(path) for path in paths] for paths in (data.test_good, *data.defects.values())]
     rows: dict[str, tuple[str, ...]] = {}
     with progress_bars() as progress:
+        sets = [good, spoiled, *(tests if has_test else ())]
         done = 0
         for (backbone, side), group in groupby(
             sorted(chosen, key=lambda one: (one.backbone, one.side_px)), key=lambda one: (one.backbone, one.side_px)
         ):
-            variants = list(group)
-            extractor = Extractor(backbone, side)
-            maps = [
-                extractor.maps(frames, f"{backbone} at {side} px", progress)
-                for frames in (good, spoiled, *tests)
-                if frames
-            ]
-            turned = None
-            if any(one.turns > 1 for one in variants):
-                turned = extractor.maps(_quarter_turns(good), "turned pictures", progress)
-            for variant in variants:
-                rows[variant.name] = _row(variant, maps, folds, turned if variant.turns > 1 else None)
+            maps = _maps(backbone, side, sets, progress)
+            for variant in group:
+                turned = _maps(backbone, side, [_quarter_turns(good)], progress)[0] if variant.turns > 1 else None
+                also = _maps(backbone, variant.also_px, sets, progress) if variant.also_px else []
+                rows[variant.name] = _row(variant, maps, folds, turned, also)
                 done += 1
                 progress("settings", done, len(chosen))
     click.echo("\n".join(markdown_table(_COLUMNS, [rows[one.name] for one in chosen], words=("setting", "option"))))
@@ -99,13 +95,21 @@ def _quarter_turns(frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8
     return [np.ascontiguousarray(np.rot90(frame, turn)) for turn in (1, 2, 3) for frame in frames]
 
 
-def _row(variant: Variant, maps: Sequence[Maps], folds: int, turned: Maps | None) -> tuple[str, ...]:
-    """Return a line of the table; pictures come as good, spoiled, and those to test with."""
+def _maps(backbone: str, side_px: int, sets: Sequence[Sequence[Any]], progress: Progress) -> list[Maps]:
+    """Return the feature maps of sets of pictures at one size."""
+    extractor = Extractor(backbone, side_px)
+    return [extractor.maps(frames, f"{backbone} at {side_px} px", progress) for frames in sets]
+
+
+def _row(
+    variant: Variant, maps: Sequence[Maps], folds: int, turned: Maps | None, also: Sequence[Maps]
+) -> tuple[str, ...]:
+    """Return a line of the table; pictures come as good, spoiled, and those to test with, if any."""
     good, spoiled, *tests = maps
-    found = try_on_folds(good, spoiled, variant, folds=folds, turned=turned)
+    found = try_on_folds(good, spoiled, variant, folds=folds, turned=turned, also=also[:2])
     test: Trial | None = None
-    if len(tests) > 1:
-        test = try_on_test(good, tests[0], tests[1:], variant, turned=turned)
+    if tests:
+        test = try_on_test(good, tests, variant, turned=turned, also=[*also[:1], *also[2:]])
     return (
         variant.name,
         f"`{variant.option}`" if variant.option else "not offered",

@@ -34,7 +34,15 @@ class Trial:
     width: int
 
 
-def try_on_folds(good: Maps, spoiled: Maps, variant: Variant, *, folds: int, turned: Maps | None = None) -> Trial:
+def try_on_folds(
+    good: Maps,
+    spoiled: Maps,
+    variant: Variant,
+    *,
+    folds: int,
+    turned: Maps | None = None,
+    also: Sequence[Maps] = (),
+) -> Trial:
     """Judge each good and spoiled picture by a bank without it, in folds; return the mean AUROC.
 
     Args:
@@ -43,6 +51,7 @@ def try_on_folds(good: Maps, spoiled: Maps, variant: Variant, *, folds: int, tur
         variant: What is tried.
         folds: How many times a part of the pictures is left out of the bank.
         turned: Maps of the good pictures turned by one to three quarters, in this order, where the variant wants them.
+        also: `good` and `spoiled` at the variant's second size, where it has one.
     """
     count = len(good[0])
     fold = np.arange(count) % folds
@@ -50,17 +59,47 @@ def try_on_folds(good: Maps, spoiled: Maps, variant: Variant, *, folds: int, tur
     for number in range(folds):
         inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         judge = _Judge([good, *([] if turned is None else [turned])], inside, count, variant)
-        found.append(_auroc(judge.score(_some(good, outside)), judge.score(_some(spoiled, outside))))
+        scores = tuple(judge.score(_some(maps, outside)) for maps in (good, spoiled))
+        if also:
+            second = _Judge([also[0]], inside, count, variant)
+            scores = _added(scores, tuple(second.score(_some(maps, outside)) for maps in also))
+        found.append(_auroc(*scores))
     return Trial(auroc=tuple(float(value) for value in np.mean(found, axis=0)), width=judge.width)
 
 
 def try_on_test(
-    good: Maps, test_good: Maps, defects: Sequence[Maps], variant: Variant, *, turned: Maps | None = None
+    good: Maps,
+    tests: Sequence[Maps],
+    variant: Variant,
+    *,
+    turned: Maps | None = None,
+    also: Sequence[Maps] = (),
 ) -> Trial:
-    """Judge test pictures by a bank of all good ones; arguments as of `try_on_folds`."""
-    judge = _Judge([good, *([] if turned is None else [turned])], np.arange(len(good[0])), len(good[0]), variant)
-    scores = torch.cat([judge.score(maps) for maps in defects], dim=1)
-    return Trial(auroc=_auroc(judge.score(test_good), scores), width=judge.width)
+    """Judge test pictures by a bank of all good ones.
+
+    Args:
+        good: As of `try_on_folds`.
+        tests: Maps of good test pictures, then of each kind of defect.
+        variant: What is tried.
+        turned: As of `try_on_folds`.
+        also: `good` and `tests` at the variant's second size, where it has one.
+    """
+    everything, count = np.arange(len(good[0])), len(good[0])
+    judge = _Judge([good, *([] if turned is None else [turned])], everything, count, variant)
+    scores = _good_and_bad(judge, tests)
+    if also:
+        scores = _added(scores, _good_and_bad(_Judge([also[0]], everything, count, variant), also[1:]))
+    return Trial(auroc=_auroc(*scores), width=judge.width)
+
+
+def _good_and_bad(judge: "_Judge", tests: Sequence[Maps]) -> tuple[Tensor, ...]:
+    return judge.score(tests[0]), torch.cat([judge.score(maps) for maps in tests[1:]], dim=1)
+
+
+def _added(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Add the scores of two sizes, good and bad ones, each in units of what good pictures usually score."""
+    usual = [scores[0].median(dim=1, keepdim=True).values for scores in (first, second)]
+    return tuple(a / usual[0] + b / usual[1] for a, b in zip(first, second, strict=True))
 
 
 class _Judge:

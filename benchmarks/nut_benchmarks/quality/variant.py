@@ -23,6 +23,7 @@ class Variant:
         shrinkage: Of whitening, as `nut_train.whitening`.
         ratio: Share of patches in the bank.
         turns: Quarter turns of each picture in the bank, 1 or 4.
+        also_px: Side of a second input with a bank of its own, whose scores are added; 0 for none.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Variant:
     shrinkage: float = 0.01
     ratio: float = 0.01
     turns: int = 1
+    also_px: int = 0
 
 
 _PLAIN = Variant(name="as anomalib does", option="(default)")
@@ -63,6 +65,8 @@ TRIED: tuple[Variant, ...] = (
     replace(_PLAIN, name="320 px", option="--image-size 320", side_px=320),
     replace(_WHITE, name="whitened, 320 px", option="--whiten --image-size 320", side_px=320),
     replace(_WHITE, name="whitened, 384 px", option="--whiten --image-size 384", side_px=384),
+    replace(_WHITE, name="whitened, 256 px and 384 px together", option="", also_px=384),
+    replace(_WHITE, name="whitened, 512 px", option="--whiten --image-size 512", side_px=512),
     replace(_PLAIN, name="MobileNetV2", option="--backbone mobilenetv2_100", backbone="mobilenetv2_100"),
     replace(
         _WHITE, name="MobileNetV2, whitened", option="--backbone mobilenetv2_100 --whiten", backbone="mobilenetv2_100"
