@@ -4,7 +4,7 @@ import faulthandler
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,20 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Give each test, whatever its fixtures do, the signal stack that the process began with.
+
+    Tests that hold other tools to ours, and some that look into a model, have cores of OpenVINO that are not ours
+    (`nut_runtime.engines.import_openvino.new_core`). As they go, they leave a stack that is gone; the next signal, in
+    a test of something else, ended the process.
+    """
+    from nut_runtime.engines.signal_stack import kept_signal_stack
+
+    with kept_signal_stack():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)
