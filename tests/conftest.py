@@ -14,6 +14,8 @@ from _pytest.faulthandler import fault_handler_stderr_fd_key  # the standard err
 # Before torch, OpenBLAS and OpenVINO start their pools: the tests are many and small. Whatever the caller set: the last
 # bits of features, and with them the rows of a bank, hang on the number of threads.
 os.environ["OMP_NUM_THREADS"] = "2"
+# Threads that wait for work by spinning take it from the tests beside them.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Before a test imports ONNX Runtime by itself: its telemetry has a thread that can end the whole process.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 

@@ -139,7 +139,7 @@ def broker_away(setting: Setting, seconds: float) -> Finding:
 
 def webhook_hangs(setting: Setting, seconds: float) -> Finding:
     """Let the webhook's server take connections and never answer, then answer; every record must arrive, in order."""
-    hangs = threading.Event()
+    hangs, ends = threading.Event(), threading.Event()
     arrived: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -148,7 +148,7 @@ def webhook_hangs(setting: Setting, seconds: float) -> Finding:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if hangs.is_set():
-                time.sleep(30)
+                ends.wait(30)
                 return
             del body
             arrived.append(self.headers["Idempotency-Key"])
@@ -176,7 +176,9 @@ def webhook_hangs(setting: Setting, seconds: float) -> Finding:
             wait_for(lambda: len(set(arrived)) >= before + during, within_s=120, why="not all have arrived")
             station.terminate()
     finally:
+        ends.set()
         server.shutdown()
+        server.server_close()
     ids = [row["id"] for row in station.rows()]
     first = list(dict.fromkeys(arrived))
     check(holds=during > 10, what=f"only {during} parts were judged while it hung")  # noqa: PLR2004

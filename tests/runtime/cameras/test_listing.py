@@ -69,6 +69,7 @@ def test_a_camera_in_use_is_said_to_be_and_left_alone(mjpeg_camera):
     feed = CameraFeed(CameraConfig(name="front", address=mjpeg_camera.url), Health())
     feed.start()
     try:
+        assert feed.frame(newer_than=0.0, timeout_s=20).picture is not None  # it has the camera
         assert "is in use by process" in look_at(mjpeg_camera.url, CameraSettings()).error
     finally:
         feed.close()
