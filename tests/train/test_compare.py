@@ -112,24 +112,40 @@ def test_only_the_pictures_that_both_judged_count(run_folder, other):
     assert (found.only_a, found.only_b, found.relabelled) == (1, 1, 1)
 
 
+def _judged(run_folder: Path, folder: Path, scores: list[float], *, good: int) -> None:
+    """Copy a run, with other pictures judged: the first `good` of them are good, and above 1.5 is rejected."""
+    pictures = [
+        {
+            "path": f"test/{'good' if place < good else 'dent'}/{place}.png",
+            "kind": "good" if place < good else "dent",
+            "sha256": f"{place:064}",
+            "raw_score": score,
+            "pred_score": score,
+            "pred_label": bool(score > 1.5),
+        }
+        for place, score in enumerate(scores)
+    ]
+    shutil.copytree(run_folder, folder)
+    (folder / "pixels.npz").unlink()
+    _alter(folder, lambda record: record["evaluation"].update(pictures=pictures))
+
+
+def test_more_right_verdicts_with_a_lower_f1_are_not_called_a_better_f1(run_folder, tmp_path):
+    for name, rejected, found in (("a", 100, 20), ("b", 80, 14)):
+        scores = [2.0] * rejected + [1.0] * (500 - rejected) + [2.0] * found + [1.0] * (20 - found)
+        _judged(run_folder, tmp_path / name, scores, good=500)
+    found = {each.name: each for each in compare(open_side(tmp_path / "a"), open_side(tmp_path / "b")).differences}
+    assert found["F1"].b < found["F1"].a
+    assert found["F1"].is_better is None
+    assert found["good rejected"].is_better
+    assert found["defects found"].is_better is False
+
+
 def test_many_more_defects_found_are_better_beyond_chance(run_folder, tmp_path):
     rng = np.random.default_rng(0)
     for name, shift in (("a", 0.5), ("b", 2.5)):
         scores = np.concatenate([rng.normal(0, 1, 60), rng.normal(shift, 1, 60)])
-        pictures = [
-            {
-                "path": f"test/{'good' if place < 60 else 'dent'}/{place}.png",
-                "kind": "good" if place < 60 else "dent",
-                "sha256": f"{place:064}",
-                "raw_score": score,
-                "pred_score": score,
-                "pred_label": bool(score > 1.5),
-            }
-            for place, score in enumerate(scores.tolist())
-        ]
-        folder = Path(shutil.copytree(run_folder, tmp_path / name))
-        (folder / "pixels.npz").unlink()
-        _alter(folder, lambda record, pictures=pictures: record["evaluation"].update(pictures=pictures))
+        _judged(run_folder, tmp_path / name, scores.tolist(), good=60)
     found = {each.name: each for each in compare(open_side(tmp_path / "a"), open_side(tmp_path / "b")).differences}
     assert found["image AUROC"].is_better
     assert found["defects found"].is_better

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nut_train.config import TrainConfig
 from nut_train.figures import Thresholds, kind_scores, score_histogram
-from nut_train.run import open_run
+from nut_train.recalibrate import redraw_report
+from nut_train.run import RECORD, open_run
+from nut_train.thresholds import Rule
 from nut_train.thumbnails import Album, fit_into, outline
-from nut_train.train import evaluate_run
+from nut_train.train import evaluate_run, train
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,27 @@ def test_leaked_pictures_are_measured_where_asked_and_the_page_says_so(evaluated
     assert record["evaluation"]["image"]["good"] == 5
     assert record["evaluation"]["is_leakage_kept"]
     assert "kept in as asked (--leakage)" in page
+
+
+@pytest.mark.parametrize(
+    ("rule", "stated", "warned", "has_interval"),
+    [
+        pytest.param("conformal", "the threshold calibrated for 1% false rejects", "", True, id="conformal"),
+        pytest.param("value", "the threshold that was given", "", True, id="value"),
+        pytest.param("f1", "the threshold that is best for these very pictures", "The threshold has seen the test defects", False, id="f1"),
+    ],
+)
+def test_the_page_says_how_the_threshold_was_put(run_folder, tmp_path, rule, stated, warned, has_interval):
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    record = json.loads((run / RECORD).read_text())
+    record["calibration"]["rule"] = rule
+    (run / RECORD).write_text(json.dumps(record))
+    redraw_report(open_run(run), device="cpu")
+    page = (run / "report.html").read_text()
+    assert f"recall at {stated}" in page
+    assert warned in page
+    method = re.search(r"<tr><th>defects found</th>.*?<td>(\w*)</td>", page)
+    assert method[1] == ("exact" if has_interval else "")
 
 
 def _compared(page: str) -> list[str]:
@@ -184,3 +208,20 @@ def test_chromium_opens_the_report_without_a_request_an_error_or_a_sideways_scro
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", paper)[:3])) < 200) == (scheme == "dark")
+
+
+@pytest.mark.slow
+def test_the_recall_at_a_rate_is_at_the_rate_of_the_threshold_that_was_given(nuts, tmp_path):
+    config = TrainConfig(
+        image_height_px=64,
+        image_width_px=64,
+        coreset_ratio=0.1,
+        device="cpu",
+        threshold=Rule.VALUE,
+        threshold_value=0.001,  # below every score
+    )
+    run = train(nuts, tmp_path / "run", config)
+    assert run.record["calibration"]["false_reject_rate"] == 1
+    again = evaluate_run(run, nuts, tmp_path / "again", device="cpu")
+    recalls = [one["evaluation"]["confidence"]["recall_at_rate"] for one in (run.record, again)]
+    assert recalls[0] == recalls[1]

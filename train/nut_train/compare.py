@@ -247,7 +247,9 @@ def _differences(one: Scored, other: Scored, *, seed: int) -> tuple[Difference, 
             members = tested[name]
             mended = int((members & right["b"] & ~right["a"]).sum())
             spoilt = int((members & right["a"] & ~right["b"]).sum())
-            if mcnemar(mended, spoilt) <= 1 - LEVEL:
+            gain = float(after[name][0] - before[name][0]) * (-1 if name == "false_reject_rate" else 1)
+            # More verdicts right and yet a lower F1: the test speaks of the verdicts, not of that figure.
+            if mcnemar(mended, spoilt) <= 1 - LEVEL and gain * (mended - spoilt) > 0:
                 is_better = mended > spoilt
         elif interval is not None and (interval.low > 0 or interval.high < 0):
             is_better = interval.low > 0

@@ -124,7 +124,7 @@ def extend(
             raise InputError("--threshold f1 needs test/good and defects in test; choose another rule")
         growing = _Growing(run, config, point, base, found, progress)
         done, before = growing.work(work)
-        evaluation = growing.evaluate(point.false_reject_rate)
+        evaluation = growing.evaluate(done.calibration.false_reject_rate)
         growing.write(folder, done, evaluation)
         record = growing.record(done, before, evaluation, started)
         write_json(folder / RECORD, record)

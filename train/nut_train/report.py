@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nut_runtime.atomic import write_bytes, write_text
 from nut_train.evaluate import Evaluation, Judged
 from nut_train.figures import Chart, Thresholds, kind_scores, precision_recall, roc, score_histogram
-from nut_train.report_text import figure_rows, interval_text, warnings_of
+from nut_train.report_text import AT_THRESHOLD, figure_rows, interval_text, is_chosen_by_test, warnings_of
 from nut_train.statistics.bootstrap import LEVEL, RESAMPLES
 from nut_train.thumbnails import Album, compared_pair, judged_pair
 
@@ -92,6 +92,7 @@ def write_report(
         galleries=galleries,
         charts={name: chart.svg for name, chart in charts.items()},
         interval_text=interval_text,
+        unsure=AT_THRESHOLD if is_chosen_by_test(record) else frozenset(),
         level=LEVEL,
         resamples=RESAMPLES,
     )

@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from nut_dataset.findings import counted
+from nut_train import promise_words
 from nut_train.evaluate import Evaluation
 from nut_train.metrics import ImageMetrics
 from nut_train.statistics.bootstrap import FEW, Interval
+from nut_train.thresholds import Rule
 
-__all__ = ["FigureRow", "Warn", "figure_rows", "interval_text", "warnings_of"]
+__all__ = ["AT_THRESHOLD", "FigureRow", "Warn", "figure_rows", "interval_text", "is_chosen_by_test", "warnings_of"]
+
+AT_THRESHOLD = frozenset({"recall", "false_reject_rate", "f1"})
+"""The figures that hang on the threshold."""
 
 _MOST_NAMED = 40
 
@@ -74,15 +79,8 @@ def warnings_of(record: Mapping[str, Any], evaluation: Evaluation | None) -> lis
     elif evaluation.leaked:
         warns.append(_leakage(evaluation))
     calibration = record["calibration"]
-    if not calibration.get("is_supported", True):
-        warns.append(
-            Warn(
-                what=f"A false-reject rate of {100 * calibration['false_reject_rate']:.2f}% was asked for, but "
-                f"{calibration['held_out']} held-out pictures can speak for no less than "
-                f"{100 * calibration['smallest_rate']:.1f}%. The threshold lies just above the worst of them. More "
-                "good pictures make it trustworthy."
-            )
-        )
+    if "is_supported" in calibration:
+        warns += [Warn(what=f"{line[0].upper()}{line[1:]}.") for line in promise_words.warnings_of(calibration)]
     if evaluation is not None:
         fewest = min(evaluation.image.good, evaluation.image.defective)
         if 0 < fewest < FEW:
@@ -123,10 +121,12 @@ def figure_rows(record: Mapping[str, Any], evaluation: Evaluation) -> list[Figur
     """
     image, pixel, sure = evaluation.image, evaluation.pixel, evaluation.confidence.intervals
     rate = record["calibration"].get("false_reject_rate")
-    stated = "the threshold" if rate is None else f"the threshold calibrated for {100 * rate:.2g}% false rejects"
+    stated = _stated(record["calibration"])
+    unsure = AT_THRESHOLD if is_chosen_by_test(record) else frozenset()
 
     def row(name: str, value: float | None, key: str, note: str, *, is_card: bool = False) -> FigureRow:
-        return FigureRow(name=name, value=value, interval=sure.get(key), note=note, is_card=is_card)
+        interval = None if key in unsure else sure.get(key)
+        return FigureRow(name=name, value=value, interval=interval, note=note, is_card=is_card)
 
     chance = image.defective / (image.good + image.defective)
     note = "chance that a defective part scores above a good one"
@@ -146,6 +146,23 @@ def figure_rows(record: Mapping[str, Any], evaluation: Evaluation) -> list[Figur
         note = "mean share of each defect region that is found, up to 30% false-positive pixels"
         rows.append(row("PRO", pixel.pro, "pixel.pro", note, is_card=True))
     return rows
+
+
+def is_chosen_by_test(record: Mapping[str, Any]) -> bool:
+    """Return whether the test pictures put the threshold, so that no interval of a figure at it says anything."""
+    return record["calibration"].get("rule") == Rule.F1
+
+
+def _stated(calibration: Mapping[str, Any]) -> str:
+    """Return how the threshold was put."""
+    rate, rule = calibration.get("false_reject_rate"), calibration.get("rule", Rule.CONFORMAL)
+    if rate is None:
+        return "the threshold"
+    if rule == Rule.VALUE:
+        return "the threshold that was given"
+    if rule == Rule.F1:
+        return "the threshold that is best for these very pictures"
+    return f"the threshold calibrated for {100 * rate:.2g}% false rejects"
 
 
 def _best_f1(image: ImageMetrics) -> str:

@@ -191,7 +191,7 @@ def write_run(
         model,
         prepared.dataset,
         seen=seen,
-        false_reject_rate=config.false_reject_rate,
+        false_reject_rate=calibration.false_reject_rate,
         device=config.device,
         progress=progress,
     )

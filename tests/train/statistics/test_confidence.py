@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nut_train.metrics import image_auroc
+from nut_train.statistics.bootstrap import bootstrap
 from nut_train.statistics.confidence import confidence
 from nut_train.statistics.scored import Scored
 
@@ -28,6 +29,20 @@ def test_every_figure_lies_in_its_interval():
         "recall",
         "false_reject_rate",
     }
+
+
+def test_many_kinds_of_one_picture_each_make_no_interval_too_sure():
+    rng = np.random.default_rng(0)
+    kinds = ("good",) * 200 + tuple(f"kind-{number}" for number in range(24))
+    means = np.array([0.0] * 200 + [1.0] * 24)
+    truth = 0.7602  # of normal scores with means 1 apart: the normal distribution at 1/sqrt(2)
+    held = 0
+    for trial in range(100):
+        scores = rng.normal(means)
+        scored = Scored(kinds=kinds, scores=scores, rejected=scores > 1.5)
+        found = bootstrap(scored.figures, scored.strata, seed=trial, resamples=400)["auroc"]
+        held += found.low <= truth <= found.high
+    assert held >= 88  # 95 of 100, less three standard errors; within kinds it were 41
 
 
 def test_each_kind_is_measured_against_all_good_pictures():

@@ -64,8 +64,10 @@ def sure_of(scored: Scored, *, seed: int) -> tuple[dict[str, float], dict[str, I
         scored: What was judged, N >= 1.
         seed: Of the resampling.
     """
-    values = {name: float(found[0]) for name, found in scored.figures(np.ones((1, len(scored.kinds)))).items()}
+    once = np.ones((1, len(scored.kinds)))
+    values = {name: float(found[0]) for name, found in (scored.figures(once) | scored.kind_figures(once)).items()}
     intervals = bootstrap(scored.figures, scored.strata, seed=seed)
+    intervals |= bootstrap(scored.kind_figures, scored.kind_strata, seed=seed)
     good = int((~scored.defective).sum())
     sides = {"false_reject_rate": ~scored.defective, "recall": scored.defective}
     for kind in scored.defect_kinds:

@@ -40,7 +40,16 @@ class Scored:
 
     @cached_property
     def strata(self) -> NDArray[np.int64]:
-        """The kind of each picture as a number, shape (N,)."""
+        """The class of each picture, shape (N,): 0 is defective, 1 is good.
+
+        What `figures` are resampled within. Not the kinds of defect: one with a single picture would be in every
+        resample just as it is, and twenty such kinds would have intervals that hold four times out of ten.
+        """
+        return (~self.defective).astype(np.int64)
+
+    @cached_property
+    def kind_strata(self) -> NDArray[np.int64]:
+        """The kind of each picture as a number, shape (N,); what `kind_figures` are resampled within."""
         return np.unique(np.array(self.kinds), return_inverse=True)[1].reshape(-1)
 
     @cached_property
@@ -56,8 +65,7 @@ class Scored:
 
         Returns:
             Each `(B,)`: `auroc`, `average_precision`, `f1`, `recall_at_rate`; `recall` and `false_reject_rate`;
-            `pixel.auroc` and `pixel.pro`; and for each kind of defect with all good pictures `KIND/auroc`,
-            `KIND/pixel.auroc` and `KIND/pixel.pro`. What lacks a class or a mask is absent.
+            `pixel.auroc` and `pixel.pro`. What lacks a class or a mask is absent.
         """
         good, defective = weights * ~self.defective, weights * self.defective
         found: dict[str, NDArray[np.float64]] = {}
@@ -72,16 +80,28 @@ class Scored:
             if self.false_reject_rate is not None:
                 found["recall_at_rate"] = counts.recall_at_rate(*levels, self.false_reject_rate)
             found["f1"] = counts.f1(good @ self.rejected, defective @ self.rejected, defective.sum(axis=1))
-            for kind in self.defect_kinds:
-                found[f"{kind}/auroc"] = counts.auroc(levels[0], self._by_score(weights * self._is(kind)))
-        return found | self._pixel_figures(weights)
+        if self.pixels is not None:
+            maps = self.pixels.figures(weights[:, self.pixels.places])
+            found |= {f"pixel.{name}": values for name, values in maps.items()}
+        return found
 
-    def _pixel_figures(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Return those of the maps, for all kinds and for each."""
+    def kind_figures(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return the figures of each kind of defect with all good pictures.
+
+        Args:
+            weights: As of `figures`.
+
+        Returns:
+            Each `(B,)`: `KIND/auroc`, `KIND/pixel.auroc` and `KIND/pixel.pro`. What lacks a class or a mask is absent.
+        """
+        found: dict[str, NDArray[np.float64]] = {}
+        if not self.defective.all():
+            good = self._by_score(weights * ~self.defective)
+            for kind in self.defect_kinds:
+                found[f"{kind}/auroc"] = counts.auroc(good, self._by_score(weights * self._is(kind)))
         if self.pixels is None:
-            return {}
+            return found
         places = self.pixels.places
-        found = {f"pixel.{name}": values for name, values in self.pixels.figures(weights[:, places]).items()}
         marked = self.pixels.marked.any(axis=1)
         for kind in self.defect_kinds:
             if (marked & self._is(kind)[places]).any():
