@@ -1,5 +1,6 @@
 """Settings tried on folds: defects that are drawn, distances that are the product's own, and a table."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from nut_benchmarks.quality.cli import quality
 from nut_benchmarks.quality.features import Extractor, embed
 from nut_benchmarks.quality.spoil import KINDS, spoil
-from nut_benchmarks.quality.trial import try_on_folds
+from nut_benchmarks.quality.trial import gain, try_on_folds
 from nut_benchmarks.quality.variant import TRIED, Variant
 from nut_dataset.layout import open_dataset
 from nut_runtime.pictures import read_picture
@@ -70,6 +71,14 @@ def test_a_loud_channel_that_says_nothing_does_not_drown_a_quiet_one_once_scaled
     assert try_on_folds(good, spoiled, scaled, folds=2).auroc[0] > try_on_folds(good, spoiled, plain, folds=2).auroc[0]
 
 
+def test_a_gain_is_told_from_chance_and_none_from_itself():
+    variant = Variant(name="noise", layers=(0,), pool=1, ratio=1.0)
+    told, by_chance = (try_on_folds(_maps(0), _maps(1, off=off), variant, folds=2) for off in (50.0, 0.0))
+    found = gain(told, by_chance)
+    assert 0 < found.low < told.auroc[0] - by_chance.auroc[0] < found.high
+    assert gain(told, told) is None
+
+
 def test_two_sizes_together_tell_what_either_tells():
     """Half of the defects show at one size alone, the others at the other."""
     variant = Variant(name="two", layers=(0,), pool=1, ratio=1.0)
@@ -100,7 +109,10 @@ def test_the_table_has_a_line_for_each_setting_and_says_what_it_was_made_from(nu
         "as anomalib does",
         "whitened, quarter turns in the bank",
     ]
-    assert all(0 <= float(cell) <= 1 for line in lines[2:] for cell in line.split("|")[4:8])
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines[2:]]
+    assert all(0 <= float(row[place]) <= 1 for row in cells for place in (4, 6, 7, 8))
+    assert cells[0][5] == ""
+    assert re.fullmatch(r"[+-]\d\.\d{3}( \([+-]\d\.\d{3} to [+-]\d\.\d{3}\))?", cells[1][5])
     assert "12 good pictures in 2 folds" in result.output
 
 
@@ -110,7 +122,18 @@ def test_without_good_test_pictures_no_defect_stands_in_for_them(nuts, tmp_path)
     result = CliRunner().invoke(quality, [str(data), "--only", "as anomalib does"])
     assert result.exit_code == 0, result.output
     (line,) = [line for line in result.output.splitlines() if line.startswith("| as anomalib")]
-    assert line.split("|")[7].strip() == ""
+    assert line.split("|")[8].strip() == ""
+
+
+def test_test_pictures_that_are_in_the_bank_are_left_out_and_counted(nuts, tmp_path):
+    data = Path(shutil.copytree(nuts, tmp_path / "data"))
+    before = len(open_dataset(data).test_good)
+    for path in open_dataset(data).train_good[:2]:
+        shutil.copy(path, data / "test/good" / f"again-{path.name}")
+    result = CliRunner().invoke(quality, [str(data), "--only", "as anomalib does"])
+    assert result.exit_code == 0, result.output
+    assert f"test: {before} good, " in result.output
+    assert "(2 more, which are in train/good too, left out)" in result.output
 
 
 def test_words_that_no_setting_has_are_refused_with_those_that_there_are(nuts):

@@ -62,7 +62,13 @@ def test_leaked_pictures_are_measured_where_asked_and_the_page_says_so(evaluated
     [
         pytest.param("conformal", "the threshold calibrated for 1% false rejects", "", True, id="conformal"),
         pytest.param("value", "the threshold that was given", "", True, id="value"),
-        pytest.param("f1", "the threshold that is best for these very pictures", "The threshold has seen the test defects", False, id="f1"),
+        pytest.param(
+            "f1",
+            "the threshold that is best for these very pictures",
+            "The threshold has seen the test defects",
+            False,
+            id="f1",
+        ),
     ],
 )
 def test_the_page_says_how_the_threshold_was_put(run_folder, tmp_path, rule, stated, warned, has_interval):

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from nut_benchmarks.quality.features import Maps, embed
 from nut_benchmarks.quality.variant import Variant
 from nut_train.coreset import select_coreset
+from nut_train.statistics.bootstrap import Interval, bootstrap
 from nut_train.whitening import Whitening, find_whitening
 
-__all__ = ["AGGREGATIONS", "Trial", "try_on_folds", "try_on_test"]
+__all__ = ["AGGREGATIONS", "Trial", "gain", "try_on_folds", "try_on_test"]
 
 AGGREGATIONS = ("farthest patch", "mean of the farthest 1%", "farthest 3x3 patches")
 """How patch distances become a picture's score; the first is PatchCore's, whose weighing (eq. 7) hardly moves it."""
@@ -28,10 +30,13 @@ class Trial:
     Attributes:
         auroc: By aggregation, in their order.
         width: D.
+        wins: Of a trial on folds, by the first aggregation: for each fold, float32 `[N, N]`, 1 where the spoiled picture
+            of a column scores above the good picture of a row, 0.5 where they are equal; the mean is the fold's AUROC.
     """
 
     auroc: tuple[float, ...]
     width: int
+    wins: tuple[NDArray[np.float32], ...] = ()
 
 
 def try_on_folds(
@@ -55,7 +60,7 @@ def try_on_folds(
     """
     count = len(good[0])
     fold = np.arange(count) % folds
-    found = []
+    found, wins = [], []
     for number in range(folds):
         inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         judge = _Judge([good, *([] if turned is None else [turned])], inside, count, variant)
@@ -64,7 +69,35 @@ def try_on_folds(
             second = _Judge([also[0]], inside, count, variant)
             scores = _added(scores, tuple(second.score(_some(maps, outside)) for maps in also))
         found.append(_auroc(*scores))
-    return Trial(auroc=tuple(float(value) for value in np.mean(found, axis=0)), width=judge.width)
+        row, column = scores[0][0][:, None], scores[1][0][None, :]
+        wins.append(((column > row).float() + 0.5 * (column == row)).numpy())
+    return Trial(auroc=tuple(float(value) for value in np.mean(found, axis=0)), width=judge.width, wins=tuple(wins))
+
+
+def gain(trial: Trial, first: Trial) -> Interval | None:
+    """Return where the difference of two trials on the same folds lies, by the first aggregation.
+
+    A good picture and its spoiled one are drawn together, within their fold, and both trials judge what was drawn: what
+    is hard for both cancels out.
+
+    Args:
+        trial: The one.
+        first: The other, which is subtracted.
+
+    Returns:
+        The 95% percentile interval (`nut_train.statistics.bootstrap`); None where no resample tells them apart.
+    """
+    differences = [a.astype(np.float64) - b for a, b in zip(trial.wins, first.wins, strict=True)]
+    fold = np.repeat(np.arange(len(differences)), [len(one) for one in differences])
+
+    def gains(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        parts = [counts[:, fold == number] for number in range(len(differences))]
+        means = [
+            ((part @ one) * part).sum(axis=1) / len(one) ** 2 for part, one in zip(parts, differences, strict=True)
+        ]
+        return {"gain": np.mean(means, axis=0)}
+
+    return bootstrap(gains, fold).get("gain")
 
 
 def try_on_test(
