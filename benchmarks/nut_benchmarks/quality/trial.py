@@ -30,8 +30,8 @@ class Trial:
     Attributes:
         auroc: By aggregation, in their order.
         width: D.
-        wins: Of a trial on folds, by the first aggregation: for each fold, float32 `[N, N]`, 1 where the spoiled picture
-            of a column scores above the good picture of a row, 0.5 where they are equal; the mean is the fold's AUROC.
+        wins: Of a trial on folds, by the first aggregation: for each fold, float32 `[N, N]`, 1 where the spoiled
+            picture of a column scores above the good one of a row, 0.5 where they are equal; the mean is its AUROC.
     """
 
     auroc: tuple[float, ...]
