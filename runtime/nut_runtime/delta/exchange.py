@@ -25,6 +25,7 @@ from nut_runtime.atomic import sync_folder, write_json
 from nut_runtime.delta.contents import BundleName
 from nut_runtime.errors import BundleError, OutputError
 from nut_runtime.manifest import MANIFEST
+from nut_runtime.owner import give_owner
 
 __all__ = ["Places", "Step", "go_back", "install", "manifest_digest", "new_step", "read_step", "settle"]
 
@@ -102,13 +103,18 @@ def manifest_digest(bundle: Path) -> str | None:
 def new_step(places: Places, step: Step) -> Path:
     """Begin a step; return the empty folder that takes the new bundle.
 
+    What is made belongs to whom the bundle belongs, so that the service that runs on it can go back and extend it too.
+
     Raises:
-        OutputError: If it cannot be made.
+        OutputError: If it cannot be made, or this user may not give it to the bundle's owner.
     """
     try:
+        like = places.bundle.stat()
         places.next.mkdir()
         write_json(places.next / _STEP, {"from": step.old.to_json(), "to": step.new.to_json()})
         places.next_bundle.mkdir()
+        for place in (places.next_bundle, places.next / _STEP, places.next):
+            give_owner(place, like)
     except OSError as error:
         if isinstance(error, OutputError):
             raise

@@ -268,6 +268,16 @@ def test_files_that_the_manifest_does_not_list_stay_with_the_old_bundle_and_are_
     assert (line / "notes.txt").read_text() == "changed the lamp"
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_whoever_owned_the_bundle_owns_all_that_root_leaves_of_an_extension(line, next_version):
+    delta = next_version()
+    for place in (line.parent, line, *line.rglob("*")):
+        os.chown(place, 65534, 65533)
+    extend_bundle(line, delta, engine="onnxruntime")
+    assert beside(line) == {".bundle.delta-previous"}
+    assert {(place.stat().st_uid, place.stat().st_gid) for place in line.parent.rglob("*")} == {(65534, 65533)}
+
+
 @pytest.mark.parametrize("place", ["fsync", "gate", "install"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_an_error_at_any_step_leaves_the_old_bundle_and_nothing_beside_it(

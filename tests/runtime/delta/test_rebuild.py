@@ -100,6 +100,42 @@ def test_who_could_read_the_old_bundle_can_read_the_new_one(old, new, tmp_path):
     assert modes == {"": 0o750, "deep/er": 0o750, "a.bin": 0o640, "deep/er/empty": 0o640}
 
 
+def owners(folder: Path) -> dict[str, tuple[int, int]]:
+    places = (folder, *folder.rglob("*"))
+    return {place.relative_to(folder).as_posix(): (place.stat().st_uid, place.stat().st_gid) for place in places}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_rebuilds_belongs_to_whom_the_old_bundle_belonged(old, new, tmp_path):
+    for place in (old, *old.rglob("*")):
+        os.chown(place, 65534, 65533 if place.is_dir() else 65532)
+    old.chmod(0o2750)
+    (old / "manifest.json").chmod(0o640)
+    write_delta(old, new, tmp_path / "d.nutdelta")
+    again = tmp_path / "again"
+    apply(tmp_path / "d.nutdelta", old, again)
+    folders = {".", "deep", "deep/er"}
+    assert owners(again) == {name: (65534, 65533 if name in folders else 65532) for name in owners(again)}
+    assert {stat.S_IMODE((again / name).stat().st_mode) for name in folders} == {0o2750}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners are POSIX")
+def test_a_bundle_that_this_user_cannot_give_to_its_owner_is_refused(old, new, tmp_path, monkeypatch):
+    write_delta(old, new, tmp_path / "d.nutdelta")
+    same, entry = Path.lstat, Path.lstat(old)
+    foreign = os.stat_result((*entry[:4], entry.st_uid + 1, *entry[5:]))
+    monkeypatch.setattr(Path, "lstat", lambda self: foreign if self.name == "a.bin" else same(self))
+
+    def denied(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "lchown", denied)
+    with pytest.raises(
+        OutputError, match=r"cannot give .*a\.bin to user \d+ .*not permitted; do this as that user, or as"
+    ):
+        apply(tmp_path / "d.nutdelta", old, tmp_path / "again")
+
+
 def test_what_is_new_in_two_files_travels_once(tiny_bundle, tmp_path):
     fresh = np.random.default_rng(6).integers(0, 256, 50_000, np.uint8).tobytes()
     old = tiny_bundle(tmp_path / "old", {"model.bin": RANDOM}, "nuts-1")
