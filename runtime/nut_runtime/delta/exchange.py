@@ -143,7 +143,7 @@ def settle(places: Places) -> None:
     """Bring order into what a killed `extend` or `revert` left: finish what was exchanged, remove what was not.
 
     Raises:
-        OutputError: If a hidden folder is not ours, or cannot be moved or removed.
+        OutputError: If a hidden folder is not ours or holds what it should not, or cannot be moved or removed.
         BundleError: If a manifest cannot be read.
     """
     try:
@@ -154,18 +154,13 @@ def settle(places: Places) -> None:
                 _undo_half(places.bundle, container)
         if places.next.exists():
             step = read_step(places.next)
-            is_exchanged = step is not None and (step.old.manifest_sha256, step.new.manifest_sha256) == (
-                manifest_digest(places.next_bundle),
-                manifest_digest(places.bundle),
-            )
-            if is_exchanged:
+            # The bundle in place says nothing: its threshold may have been moved since the kill.
+            if step is not None and manifest_digest(places.next_bundle) == step.old.manifest_sha256:
                 _keep(places)
             else:
                 _remove(places.next, places.removed)
-        if places.previous.exists():
-            step = read_step(places.previous)
-            if step is None or manifest_digest(places.previous_bundle) != step.old.manifest_sha256:
-                _remove(places.previous, places.removed)  # a killed `revert` had gone back to it
+        if places.previous.exists() and not _is_kept(places):
+            _remove(places.previous, places.removed)
     except OSError as error:
         if isinstance(error, OutputError):
             raise
@@ -252,6 +247,11 @@ def _undo_half(bundle: Path, container: Path) -> None:
             aside.rename(bundle)
         elif not inner.exists():
             aside.rename(inner)
+        else:
+            raise OutputError(
+                f"{aside} was the bundle when an exchange was killed, and another one is in its place now; look at it, "
+                "then move it away or remove it"
+            )
 
 
 def _keep(places: Places) -> None:
@@ -261,6 +261,26 @@ def _keep(places: Places) -> None:
     places.next.rename(places.previous)
     sync_folder(places.bundle.parent)
     shutil.rmtree(places.removed, ignore_errors=True)  # else the next `settle` does
+
+
+def _is_kept(places: Places) -> bool:
+    """Whether the old bundle is where it is kept; False where a killed `revert` had put it back in its place.
+
+    Raises:
+        OutputError: If neither can be told, such as of a kept bundle that was changed.
+    """
+    step = read_step(places.previous)
+    if step is not None and manifest_digest(places.previous_bundle) == step.old.manifest_sha256:
+        return True
+    if not places.previous_bundle.exists() or (
+        step is not None and manifest_digest(places.bundle) == step.old.manifest_sha256
+    ):
+        return False
+    name = "the bundle from before" if step is None else step.old.bundle_id
+    raise OutputError(
+        f"{places.previous} does not hold {name} as it was kept, nor is that in its place again; look at what it "
+        "holds, then move it away or remove it"
+    )
 
 
 def _remove(folder: Path, removed: Path) -> None:

@@ -1,6 +1,7 @@
 """Wherever a process that exchanges a bundle is killed, a whole bundle is in its place, and the next one cleans up."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -194,6 +195,56 @@ def test_a_kill_while_cleaning_up_can_be_cleaned_up_in_turn(staged, at_once):
         settle(places)
         assert bundle_id(places.bundle) == "nuts-1"
         assert hidden(places.bundle) == set()
+
+
+def move_threshold(folder: Path) -> None:
+    """Change a bundle's manifest, as `nut bundle set-threshold` does."""
+    data = json.loads((folder / "manifest.json").read_text())
+    data["operating_point"]["image"]["threshold"] *= 1.01
+    (folder / "manifest.json").write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("at_once", WAYS)
+def test_the_old_bundle_is_kept_though_the_new_ones_threshold_was_moved_after_a_kill(staged, at_once):
+    seen = set()
+    for places in kill_everywhere("install", staged().bundle.parent, at_once=at_once):
+        if not places.bundle.exists():  # between two renames; nobody can move a threshold there
+            continue
+        move_threshold(places.bundle)
+        was = bundle_id(places.bundle)
+        settle(places)
+        assert bundle_id(places.bundle) == was
+        if was == "nuts-2":
+            assert bundle_id(places.previous_bundle) == "nuts-1"
+        seen.add(was)
+    assert seen == {"nuts-1", "nuts-2"}
+
+
+def test_a_kept_bundle_whose_manifest_changed_is_named_and_not_removed(staged):
+    places = staged()
+    install(places)
+    move_threshold(places.previous_bundle)
+    with pytest.raises(OutputError, match=r"\.bundle\.delta-previous does not hold nuts-1 as it was kept"):
+        settle(places)
+    assert bundle_id(places.previous_bundle) == "nuts-1"
+
+
+def test_a_kept_bundle_of_which_nothing_is_said_is_named_and_not_removed(staged):
+    places = staged()
+    install(places)
+    (places.previous / "step.json").write_text("torn")
+    with pytest.raises(OutputError, match=r"\.bundle\.delta-previous does not hold the bundle from before"):
+        settle(places)
+    assert bundle_id(places.previous_bundle) == "nuts-1"
+
+
+def test_a_bundle_put_where_a_killed_exchange_left_none_costs_nobody_the_old_one(staged, tiny_bundle):
+    places = staged()
+    places.bundle.rename(places.next / "aside")  # and killed
+    tiny_bundle(places.bundle, {"model.onnx": b"by hand"}, "nuts-3")
+    with pytest.raises(OutputError, match=r"delta-next/aside was the bundle when an exchange was killed"):
+        settle(places)
+    assert bundle_id(places.next / "aside") == "nuts-1"
 
 
 @pytest.mark.parametrize("step", ["first", "second"])
