@@ -27,7 +27,8 @@ happens where folders beside it can no longer be moved).
 
 _REVERT = """Take BUNDLE back to what it was before it was extended.
 
-Nothing is tested but hashes and, with a key, the signature. The newer bundle is removed.
+Nothing is tested but hashes and, with a key, the signature. The newer bundle is removed; files in it that its manifest
+does not list are named instead.
 
 \b
 {program} revert bundle
@@ -84,7 +85,11 @@ def revert_command(program: str) -> click.Command:
     @click.command("revert", cls=NutCommand, help=_REVERT.format(program=program))
     @click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
     @key_option
-    @click.option("--force", is_flag=True, help="Go back even where the newer bundle was changed since.")
+    @click.option(
+        "--force",
+        is_flag=True,
+        help="Go back even where the newer bundle was changed since, or holds files of yours, which go with it.",
+    )
     def revert(folder: Path, verify_key: Path | None, force: bool) -> None:
         from nut_runtime.bundle_words import signature_words
         from nut_runtime.delta.extend import revert_bundle

@@ -268,6 +268,42 @@ def test_files_that_the_manifest_does_not_list_stay_with_the_old_bundle_and_are_
     assert (line / "notes.txt").read_text() == "changed the lamp"
 
 
+def test_files_beside_a_kept_bundle_stop_the_extension_that_would_remove_them(line, next_version):
+    delta = next_version()
+    (line / "golden" / "notes.txt").write_text("changed the lamp")
+    kept = extend_bundle(line, delta, engine="onnxruntime").kept / "bundle"
+    second = next_version(name="nuts-newer")
+    with pytest.raises(
+        OutputError, match=r"delta-previous/bundle holds golden/notes\.txt, which its manifest does not"
+    ):
+        extend_bundle(line, second, engine="onnxruntime", force=True)
+    assert (kept / "golden" / "notes.txt").read_text() == "changed the lamp"
+    assert open_bundle(line).manifest.bundle_id == "nuts-new"
+    (kept / "golden" / "notes.txt").unlink()
+    assert extend_bundle(line, second, engine="onnxruntime").before == "nuts-new"
+
+
+def test_files_beside_the_newer_bundle_are_removed_with_it_only_by_force(line, next_version):
+    extend_bundle(line, next_version(), engine="onnxruntime")
+    for number in range(6):
+        (line / f"notes-{number}.txt").touch()
+    with pytest.raises(
+        BundleError, match=r"bundle holds notes-0\.txt, .* and 2 more, which .* removed with nuts-new; .*--force"
+    ):
+        revert_bundle(line)
+    assert (line / "notes-5.txt").exists()
+    revert_bundle(line, force=True)
+    assert open_bundle(line).manifest.bundle_id == "nuts-old"
+
+
+def test_a_newer_bundle_that_lost_its_manifest_is_replaced_only_by_force(line, next_version):
+    extend_bundle(line, next_version(), engine="onnxruntime")
+    (line / "manifest.json").unlink()
+    with pytest.raises(BundleError, match=r"bundle holds .*, which its manifest does not list"):
+        revert_bundle(line)
+    assert revert_bundle(line, force=True).bundle.manifest.bundle_id == "nuts-old"
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
 def test_whoever_owned_the_bundle_owns_all_that_root_leaves_of_an_extension(line, next_version):
     delta = next_version()
