@@ -68,7 +68,8 @@ def extend_command(program: str) -> click.Command:
         say(f"tested   {gated.own_frames} golden frames as the reference, in {', '.join(gated.engines)}")
         trays = f", parts of {gated.trays} trays found" if gated.trays else ""
         kept = "verdicts kept" if not gated.changed else f"{len(gated.changed)} verdicts changed (--force)"
-        say(f"before   {gated.good} good and {gated.defective} defective frames{trays}: {kept}")
+        good = f"{gated.good} good, {gated.review} for review" if gated.review else f"{gated.good} good"
+        say(f"before   {good} and {gated.defective} defective frames{trays}: {kept}")
         say(f"kept     {done.before}, {size_words(done.kept_bytes)}, for {program} revert {folder}")
         for change in gated.changed:
             click.echo(f"warning: {change}", err=True)

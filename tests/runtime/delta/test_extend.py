@@ -30,12 +30,14 @@ from nut_runtime.signature import Signature, fingerprint, signed_message
 KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))
 
 
-def alter(folder: Path, name: str, *, threshold: float = 1.0, **files: bytes) -> Path:
-    """Make a bundle another one: its threshold moved, and files replaced, such as `parity_json`."""
+def alter(folder: Path, name: str, *, threshold: float = 1.0, review: float | None = None, **files: bytes) -> Path:
+    """Make a bundle another one: thresholds moved, `review` a raw score, and files replaced, such as `parity_json`."""
     path = folder / "manifest.json"
     data = json.loads(path.read_text())
     data["bundle_id"] = name
     data["operating_point"]["image"]["threshold"] *= threshold
+    if review is not None:
+        data["operating_point"]["review_from"] = review
     for key, content in files.items():
         file = {"parity_json": "parity.json", "stages": data["golden"]["frames"][0]["stages"]}[key]
         (folder / file).write_bytes(content)
@@ -181,6 +183,21 @@ def test_a_new_bundle_that_lets_a_defect_pass_is_refused_and_the_frame_named(lin
 def test_a_new_bundle_that_rejects_a_good_part_is_refused(line, next_version):
     with pytest.raises(ParityError, match="was accepted, now rejected"):
         extend_bundle(line, next_version(threshold=0.05), engine="onnxruntime")
+
+
+def test_a_new_bundle_that_puts_a_good_part_up_for_review_is_refused(line, next_version):
+    frames = open_bundle(line).manifest.golden
+    good = [frame for frame in frames if not frame.is_defective]
+    lowest = min(frame.raw_score for frame in frames)
+    delta = next_version(review=lowest / 2)
+    with pytest.raises(ParityError, match=r"was accepted, now for review \(onnxruntime\)"):
+        extend_bundle(line, delta, engine="onnxruntime")
+    done = extend_bundle(line, delta, engine="onnxruntime", force=True)
+    assert [(one.was, one.now) for one in done.gated.changed] == [("accepted", "for review")] * len(good)
+    after = next_version(old=line, name="nuts-b", review=lowest / 3)
+    gated = extend_bundle(line, after, engine="onnxruntime").gated
+    assert (gated.good, gated.review, gated.defective) == (0, len(good), len(frames) - len(good))
+    assert gated.changed == ()
 
 
 def test_a_new_bundle_that_does_not_judge_here_as_its_reference_did_is_refused_even_by_force(line, next_version):
