@@ -163,16 +163,22 @@ class _Pieces:
         return self._read(path, source, offset, length)
 
     def _read(self, path: Path, source: int, offset: int, length: int) -> Iterator[bytes]:
-        if source not in self._files:
-            self._files[source] = self._stack.enter_context(path.open("rb"))
-        file = self._files[source]
-        file.seek(offset)
         while length:
-            block = file.read(min(length, BLOCK_BYTES))
+            block = self._read_block(path, source, offset, min(length, BLOCK_BYTES))
             if not block:
                 raise BundleError(f"{path} became shorter while it was read; copy the whole bundle again")
             length -= len(block)
+            offset += len(block)
             yield block
+
+    def _read_block(self, path: Path, source: int, offset: int, count: int) -> bytes:
+        try:
+            if source not in self._files:
+                self._files[source] = self._stack.enter_context(path.open("rb"))
+            self._files[source].seek(offset)
+            return self._files[source].read(count)
+        except OSError as error:
+            raise BundleError(f"cannot read {path}: {error.strerror or error}; copy the whole bundle again") from error
 
     def _broken(self, name: str, what: str) -> BundleError:
         return BundleError(f"{self._delta.path} has for {name} {what}; make the delta again")
