@@ -17,8 +17,8 @@ golden frames must pass the self-test, and the old bundle's, good and defective,
 folders are exchanged at one instant; a running station takes the new one between two frames. The old one is kept.
 
 \b
-Exit codes: 0 extended, 2 refused: the old bundle is in its place (unless the message says that the new one is, which
-happens where folders beside it can no longer be moved).
+Exit codes: 0 extended, 2 refused: the old bundle is in its place, unless the
+message says that the new one is (where the old one could not be kept).
 
 \b
 {program} extend bundle --with growth.nutdelta
