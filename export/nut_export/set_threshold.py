@@ -18,6 +18,8 @@ from nut_export.guard import guard_at
 from nut_export.signing import SigningKey, sign_manifest
 from nut_runtime.atomic import new_folder, write_json
 from nut_runtime.bundle import Bundle, open_bundle
+from nut_runtime.claims import claim
+from nut_runtime.delta.exchange import manifest_digest
 from nut_runtime.errors import BundleError, InputError
 from nut_runtime.good_scores import GoodScores
 from nut_runtime.manifest import MANIFEST, Cascade, Manifest
@@ -118,10 +120,12 @@ def set_threshold(
         overwrite: Replace an older bundle at `out`.
 
     Raises:
-        BundleError: If the bundle is not usable, or lacks what the request needs.
-        InputError: If the request moves nothing, or to where nothing can be decided.
+        BundleError: If the bundle is not usable, lacks what the request needs, or is replaced meanwhile.
+        InputError: If the request moves nothing, or to where nothing can be decided, or the bundle that is to be
+            changed is being extended or taken back just now.
         OutputError: If the result cannot be written.
     """
+    digest = manifest_digest(folder)
     bundle = open_bundle(folder)
     if (folder / SIGNATURE).exists() and signing_key is None:
         raise InputError(
@@ -131,8 +135,11 @@ def set_threshold(
         raise InputError(f"the private key {signing_key.path} lies in the bundle and would go to the line; move it")
     manifest, move, calibration, notes = _moved(bundle, request)
     if out is None:
-        _write(folder, manifest, signing_key)
-        return Moved(bundle=open_bundle(folder), move=move, calibration=calibration, notes=notes)
+        with claim(folder.resolve(), what=f"the bundle {folder}"):  # nut-runtime extend holds the same
+            if manifest_digest(folder) != digest:
+                raise BundleError(f"{folder} was replaced meanwhile; look at it, then move its thresholds again")
+            _write(folder, manifest, signing_key)
+            return Moved(bundle=open_bundle(folder), move=move, calibration=calibration, notes=notes)
     inputs = [folder, *([] if signing_key is None else [signing_key.path])]
     with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs) as place:
         for path in manifest.files:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nut_runtime.atomic import write_bytes, write_text
 from nut_runtime.bundle import Bundle, open_bundle
+from nut_runtime.claims import claim
 from nut_runtime.errors import BundleError, InputError, OutputError
 from nut_runtime.manifest import MANIFEST, Manifest
 from nut_runtime.signature import SIGNATURE, Signature, fingerprint, read_pem, signed_message
@@ -158,25 +159,27 @@ def sign_bundle(folder: Path, key: SigningKey, *, overwrite: bool = False) -> Bu
 
     Raises:
         BundleError: If the bundle is not usable, or changes meanwhile.
-        InputError: If the key lies in the bundle, which would go to the line with it.
+        InputError: If the key lies in the bundle, which would go to the line with it, or the bundle is being extended
+            or taken back just now.
         OutputError: If it has another signature that may not be replaced, or cannot be written.
     """
     bundle = open_bundle(folder)
     if key.path.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"the private key {key.path} lies in the bundle and would go to the line with it; move it")
     target = folder / SIGNATURE
-    try:
-        manifest = (folder / MANIFEST).read_bytes()
-        older = target.read_bytes() if target.exists() else None
-    except OSError as error:
-        raise BundleError(f"cannot read {error.filename}: {error.strerror or error}") from error
-    if Manifest.parse(manifest) != bundle.manifest:
-        raise BundleError(f"{folder / MANIFEST} changed while it was being signed; try again")
-    if older not in {None, key.sign(manifest).to_text().encode()} and not overwrite:
-        raise OutputError(
-            f"{target} exists already and is not this key's for this manifest; give --force to replace it"
-        )
-    sign_manifest(folder, manifest, key)
+    with claim(folder.resolve(), what=f"the bundle {folder}"):  # else nut-runtime extend could exchange it in between
+        try:
+            manifest = (folder / MANIFEST).read_bytes()
+            older = target.read_bytes() if target.exists() else None
+        except OSError as error:
+            raise BundleError(f"cannot read {error.filename}: {error.strerror or error}") from error
+        if Manifest.parse(manifest) != bundle.manifest:
+            raise BundleError(f"{folder / MANIFEST} changed while it was being signed; try again")
+        if older not in {None, key.sign(manifest).to_text().encode()} and not overwrite:
+            raise OutputError(
+                f"{target} exists already and is not this key's for this manifest; give --force to replace it"
+            )
+        sign_manifest(folder, manifest, key)
     return bundle
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from nut_runtime.errors import InputError
+from nut_runtime.owner import give_owner
 
 __all__ = ["Claim", "claim", "lock_file_of", "try_to_lock"]
 
@@ -65,8 +66,7 @@ def claim(thing: Path | str, *, what: str | None = None) -> Claim:
     name = str(thing) if what is None else what
     path = lock_file_of(thing) if isinstance(thing, Path) else _in_runtime_folder(thing)
     try:
-        # Not inherited by child processes: they would go on holding it.
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+        file = os.fdopen(_open(path, thing), "r+b", buffering=0)
     except OSError as error:
         raise InputError(f"cannot claim {name}: {path}: {error.strerror or error}") from error
     if not try_to_lock(file.fileno()):
@@ -80,6 +80,20 @@ def claim(thing: Path | str, *, what: str | None = None) -> Claim:
         file.truncate(0)
         file.write(f"{os.getpid()}\n".encode())
     return Claim(name, file)
+
+
+def _open(path: Path, thing: Path | str) -> int:
+    """Open a lock file, made if need be; what root makes belongs to the owner of the thing, who must claim it too."""
+    try:
+        # Not inherited by child processes: they would go on holding it.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    # Only one made here and now: one that was there may be a link that somebody put in root's way.
+    if isinstance(thing, Path) and hasattr(os, "geteuid") and os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # a share on which root is nobody; the claim itself holds
+            give_owner(descriptor, (thing if thing.exists() else path.parent).stat())
+    return descriptor
 
 
 def lock_file_of(path: Path) -> Path:

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from nut_benchmarks.cli import main
 from nut_dataset.layout import open_dataset
+from nut_export import set_threshold as set_threshold_module
 from nut_export.guard import guard_at
 from nut_export.set_threshold import PointRequest, calibration_scores, set_threshold
 from nut_export.signing import generate_key, public_path, sign_bundle
@@ -18,6 +19,7 @@ from nut_runtime import Inspector
 from nut_runtime.atomic import write_json
 from nut_runtime.bundle import open_bundle
 from nut_runtime.bundle_words import info_rows
+from nut_runtime.claims import Claim, claim
 from nut_runtime.engines import load_engine
 from nut_runtime.errors import BundleError, InputError
 from nut_runtime.manifest import MANIFEST
@@ -293,3 +295,24 @@ def test_with_a_locator_the_name_tells_it_from_the_judge_alone_and_comes_back(tr
     assert len({tray.bundle_id, judge.bundle_id, before.bundle_id}) == 3
     back = set_threshold(folder, PointRequest(raw=before.point.image.threshold)).bundle.manifest
     assert (back.bundle_id, back.locator) == (before.bundle_id, before.locator)
+
+
+def test_a_bundle_that_is_being_extended_keeps_its_threshold_and_a_copy_may_have_another(copy, tmp_path):
+    before = _files(copy)
+    with claim(copy.resolve()):
+        with pytest.raises(InputError, match=r"the bundle .* is in use by process"):
+            set_threshold(copy, PointRequest(pred=0.6))
+        set_threshold(copy, PointRequest(pred=0.6), out=tmp_path / "copy")
+    assert _files(copy) == before
+
+
+def test_a_bundle_that_was_replaced_while_its_threshold_was_reckoned_is_left_alone(copy, monkeypatch):
+    def replaced_meanwhile(thing: Path, *, what: str) -> Claim:
+        data = json.loads((copy / MANIFEST).read_text())
+        write_json(copy / MANIFEST, {**data, "bundle_id": "nuts-by-somebody"})
+        return claim(thing, what=what)
+
+    monkeypatch.setattr(set_threshold_module, "claim", replaced_meanwhile)
+    with pytest.raises(BundleError, match="was replaced meanwhile; look at it, then move its thresholds again"):
+        set_threshold(copy, PointRequest(pred=0.6))
+    assert open_bundle(copy).manifest.bundle_id == "nuts-by-somebody"

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from nut_export.export import export_bundle
 from nut_export.signing import generate_key, load_signing_key, public_path, sign_bundle
 from nut_runtime.bundle import open_bundle
+from nut_runtime.claims import claim
 from nut_runtime.errors import BundleError, InputError, OutputError
 from nut_runtime.signature import load_public_keys
 from nut_train.run import open_run
@@ -185,6 +186,12 @@ def test_after_a_moved_threshold_the_bundle_is_signed_again_when_asked(copy, key
         sign_bundle(copy, key)
     sign_bundle(copy, key, overwrite=True)
     assert open_bundle(copy, verify_key=public_path(key_file)).verified_by == key.fingerprint
+
+
+def test_a_bundle_that_is_being_extended_is_not_signed(copy, key_file):
+    with claim(copy.resolve()), pytest.raises(InputError, match=r"the bundle .* is in use by process"):
+        sign_bundle(copy, load_signing_key(key_file))
+    assert not (copy / "manifest.sig").exists()
 
 
 def test_a_private_key_in_the_bundle_would_go_to_the_line_and_is_refused(copy):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nut_runtime.claims import claim
+from nut_runtime.claims import claim, lock_file_of
 from nut_runtime.errors import InputError
 
 _HOLDER = """
@@ -110,3 +110,29 @@ def test_without_a_runtime_folder_the_temporary_one_is_used(tmp_path, monkeypatc
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
     with pytest.raises(InputError, match=r"cannot claim .*: No such file"):
         claim(tmp_path / "none" / "verdicts.sqlite")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_claims_can_be_claimed_by_its_owner_afterwards(tmp_path):
+    folder = tmp_path / "line"
+    folder.mkdir()
+    os.chown(folder, 65534, 65533)
+    (folder / "bundle").mkdir()
+    os.chown(folder / "bundle", 65532, 65531)
+    for thing, owner in ((folder / "not-yet.sqlite", (65534, 65533)), (folder / "bundle", (65532, 65531))):
+        with claim(thing):
+            pass
+        made = lock_file_of(thing).stat()
+        assert (made.st_uid, made.st_gid) == owner
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_root_gives_away_no_file_that_a_link_beside_the_claimed_thing_leads_to(tmp_path):
+    folder = tmp_path / "line"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    (tmp_path / "of-root").touch()
+    (folder / ".bundle.lock").symlink_to(tmp_path / "of-root")
+    with claim(folder / "bundle"):
+        pass
+    assert (tmp_path / "of-root").stat().st_uid == 0

@@ -17,7 +17,8 @@ golden frames must pass the self-test, and the old bundle's, good and defective,
 folders are exchanged at one instant; a running station takes the new one between two frames. The old one is kept.
 
 \b
-Exit codes: 0 extended, 2 refused: the old bundle is in its place.
+Exit codes: 0 extended, 2 refused: the old bundle is in its place, unless the
+message says that the new one is (where the old one could not be kept).
 
 \b
 {program} extend bundle --with growth.nutdelta
@@ -26,7 +27,8 @@ Exit codes: 0 extended, 2 refused: the old bundle is in its place.
 
 _REVERT = """Take BUNDLE back to what it was before it was extended.
 
-Nothing is tested but hashes and, with a key, the signature. The newer bundle is removed.
+Nothing is tested but hashes and, with a key, the signature. The newer bundle is removed; files in it that its manifest
+does not list are named instead.
 
 \b
 {program} revert bundle
@@ -66,7 +68,8 @@ def extend_command(program: str) -> click.Command:
         say(f"tested   {gated.own_frames} golden frames as the reference, in {', '.join(gated.engines)}")
         trays = f", parts of {gated.trays} trays found" if gated.trays else ""
         kept = "verdicts kept" if not gated.changed else f"{len(gated.changed)} verdicts changed (--force)"
-        say(f"before   {gated.good} good and {gated.defective} defective frames{trays}: {kept}")
+        good = f"{gated.good} good, {gated.review} for review" if gated.review else f"{gated.good} good"
+        say(f"before   {good} and {gated.defective} defective frames{trays}: {kept}")
         say(f"kept     {done.before}, {size_words(done.kept_bytes)}, for {program} revert {folder}")
         for change in gated.changed:
             click.echo(f"warning: {change}", err=True)
@@ -83,7 +86,11 @@ def revert_command(program: str) -> click.Command:
     @click.command("revert", cls=NutCommand, help=_REVERT.format(program=program))
     @click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
     @key_option
-    @click.option("--force", is_flag=True, help="Go back even where the newer bundle was changed since.")
+    @click.option(
+        "--force",
+        is_flag=True,
+        help="Go back even where the newer bundle was changed since, or holds files of yours, which go with it.",
+    )
     def revert(folder: Path, verify_key: Path | None, force: bool) -> None:
         from nut_runtime.bundle_words import signature_words
         from nut_runtime.delta.extend import revert_bundle

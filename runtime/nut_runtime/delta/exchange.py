@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -25,6 +26,7 @@ from nut_runtime.atomic import sync_folder, write_json
 from nut_runtime.delta.contents import BundleName
 from nut_runtime.errors import BundleError, OutputError
 from nut_runtime.manifest import MANIFEST
+from nut_runtime.owner import give_owner
 
 __all__ = ["Places", "Step", "go_back", "install", "manifest_digest", "new_step", "read_step", "settle"]
 
@@ -102,13 +104,18 @@ def manifest_digest(bundle: Path) -> str | None:
 def new_step(places: Places, step: Step) -> Path:
     """Begin a step; return the empty folder that takes the new bundle.
 
+    What is made belongs to whom the bundle belongs, so that the service that runs on it can go back and extend it too.
+
     Raises:
-        OutputError: If it cannot be made.
+        OutputError: If it cannot be made, or this user may not give it to the bundle's owner.
     """
     try:
+        like = places.bundle.stat()
         places.next.mkdir()
         write_json(places.next / _STEP, {"from": step.old.to_json(), "to": step.new.to_json()})
         places.next_bundle.mkdir()
+        for place in (places.next_bundle, places.next / _STEP, places.next):
+            give_owner(place, like)
     except OSError as error:
         if isinstance(error, OutputError):
             raise
@@ -137,29 +144,24 @@ def settle(places: Places) -> None:
     """Bring order into what a killed `extend` or `revert` left: finish what was exchanged, remove what was not.
 
     Raises:
-        OutputError: If a hidden folder is not ours, or cannot be moved or removed.
+        OutputError: If a hidden folder is not ours or holds what it should not, or cannot be moved or removed.
         BundleError: If a manifest cannot be read.
     """
     try:
-        shutil.rmtree(places.removed, ignore_errors=True)
+        _clear(places.removed)
         for container in (places.next, places.previous):
             if container.exists():
                 _check_ours(container)
                 _undo_half(places.bundle, container)
         if places.next.exists():
             step = read_step(places.next)
-            is_exchanged = step is not None and (step.old.manifest_sha256, step.new.manifest_sha256) == (
-                manifest_digest(places.next_bundle),
-                manifest_digest(places.bundle),
-            )
-            if is_exchanged:
+            # The bundle in place says nothing: its threshold may have been moved since the kill.
+            if step is not None and manifest_digest(places.next_bundle) == step.old.manifest_sha256:
                 _keep(places)
             else:
                 _remove(places.next, places.removed)
-        if places.previous.exists():
-            step = read_step(places.previous)
-            if step is None or manifest_digest(places.previous_bundle) != step.old.manifest_sha256:
-                _remove(places.previous, places.removed)  # a killed `revert` had gone back to it
+        if places.previous.exists() and not _is_kept(places):
+            _remove(places.previous, places.removed)
     except OSError as error:
         if isinstance(error, OutputError):
             raise
@@ -170,31 +172,47 @@ def install(places: Places) -> None:
     """Put the new bundle in its place and keep the old one to go back to, instead of any older one.
 
     Raises:
-        OutputError: If a folder cannot be moved; the old bundle is in its place then.
+        OutputError: If a folder cannot be moved; the old bundle is in its place then, unless the message says that the
+            new one is.
     """
     sync_folder(places.next)
     try:
         _exchange(places.bundle, places.next)
-        _keep(places)
     except OSError as error:
         raise _cannot_exchange(places.bundle, error) from error
+    try:
+        _undo_half(places.bundle, places.next)
+        _keep(places)
+    except OSError as error:
+        raise OutputError(
+            f"{places.bundle} is the new bundle now, but the old one is not where it is kept to go back to "
+            f"({error.strerror or error}); the next extend or revert moves it there from {places.next}"
+        ) from error
 
 
 def go_back(places: Places) -> None:
     """Put the old bundle back in its place, and remove what was there.
 
     Raises:
-        OutputError: If a folder cannot be moved.
+        OutputError: If a folder cannot be moved; the message says which bundle is in its place then.
     """
     try:
         if places.bundle.exists():
             _exchange(places.bundle, places.previous)
         else:
             places.previous_bundle.rename(places.bundle)
-        sync_folder(places.bundle.parent)
-        _remove(places.previous, places.removed)
+            sync_folder(places.bundle.parent)
     except OSError as error:
         raise _cannot_exchange(places.bundle, error) from error
+    try:
+        _undo_half(places.bundle, places.previous)
+        places.previous.rename(places.removed)
+    except OSError as error:
+        raise OutputError(
+            f"{places.bundle} is the old bundle again, but the newer one cannot be removed "
+            f"({error.strerror or error}); the next extend or revert removes {places.previous}"
+        ) from error
+    _try_to_clear(places.removed)
 
 
 def _cannot_exchange(bundle: Path, error: OSError) -> OutputError:
@@ -206,7 +224,8 @@ def _cannot_exchange(bundle: Path, error: OSError) -> OutputError:
 def _exchange(bundle: Path, container: Path) -> None:
     """Exchange a bundle for that in a hidden folder: at one instant, where system and file system can do so.
 
-    Else by renames; a kill between the first two leaves no bundle in its place until `settle` puts it back.
+    Else by two renames; a kill between them leaves no bundle in its place until `settle` puts it back. What was there
+    is `aside` then, for `_undo_half`.
     """
     inner, aside = container / _BUNDLE, container / _ASIDE
     if not _exchange_at_once(inner, bundle):
@@ -217,7 +236,6 @@ def _exchange(bundle: Path, container: Path) -> None:
             if aside.exists() and not bundle.exists():
                 aside.rename(bundle)
             raise
-        aside.rename(inner)
     sync_folder(bundle.parent)
     sync_folder(container)
 
@@ -239,13 +257,18 @@ def _exchange_at_once(one: Path, other: Path) -> bool:
 
 
 def _undo_half(bundle: Path, container: Path) -> None:
-    """Put right what a kill between two of the renames of `_exchange` left."""
+    """Put right what the renames of `_exchange` left, both done or only the first."""
     inner, aside = container / _BUNDLE, container / _ASIDE
     if aside.exists():
         if not bundle.exists():
             aside.rename(bundle)
         elif not inner.exists():
             aside.rename(inner)
+        else:
+            raise OutputError(
+                f"{aside} was the bundle when an exchange was killed, and another one is in its place now; look at it, "
+                "then move it away or remove it"
+            )
 
 
 def _keep(places: Places) -> None:
@@ -254,13 +277,62 @@ def _keep(places: Places) -> None:
         places.previous.rename(places.removed)
     places.next.rename(places.previous)
     sync_folder(places.bundle.parent)
-    shutil.rmtree(places.removed, ignore_errors=True)  # else the next `settle` does
+    _try_to_clear(places.removed)
+
+
+def _is_kept(places: Places) -> bool:
+    """Whether the old bundle is where it is kept; False where a killed `revert` had put it back in its place.
+
+    Raises:
+        OutputError: If neither can be told, such as of a kept bundle that was changed.
+    """
+    step = read_step(places.previous)
+    if step is not None and manifest_digest(places.previous_bundle) == step.old.manifest_sha256:
+        return True
+    if not places.previous_bundle.exists() or (
+        step is not None and manifest_digest(places.bundle) == step.old.manifest_sha256
+    ):
+        return False
+    name = "the bundle from before" if step is None else step.old.bundle_id
+    raise OutputError(
+        f"{places.previous} does not hold {name} as it was kept, nor is that in its place again; look at what it "
+        "holds, then move it away or remove it"
+    )
 
 
 def _remove(folder: Path, removed: Path) -> None:
     """Remove a folder; under the other name first, under which nothing else lies half removed."""
     folder.rename(removed)
+    _clear(removed)
+
+
+def _clear(removed: Path) -> None:
+    """Remove what is on its way out.
+
+    Raises:
+        OutputError: If some of it stays; nothing else can be moved there then.
+    """
+    _try_to_clear(removed)
+    try:
+        if removed.exists():
+            shutil.rmtree(removed)
+    except OSError as error:
+        raise OutputError(
+            f"cannot remove {removed}, which an earlier extend or revert left: {error.strerror or error}; remove it, "
+            "as its owner or as root"
+        ) from error
+
+
+def _try_to_clear(removed: Path) -> None:
+    """Remove what is on its way out, as far as it goes; the next `settle` says what stays."""
     shutil.rmtree(removed, ignore_errors=True)
+    if removed.exists():  # folders that their owner may not write, as those of a bundle copied from a read-only disk
+        for folder, inner, _ in os.walk(removed):
+            for place in (Path(folder), *(Path(folder, name) for name in inner)):
+                with suppress(OSError):
+                    if not place.is_symlink():
+                        place.chmod(0o700)
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 def _check_ours(container: Path) -> None:

@@ -1,6 +1,6 @@
 """A deployed bundle taken to its next version by a delta, and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +11,14 @@ from nut_runtime.delta.exchange import Places, Step, go_back, install, manifest_
 from nut_runtime.delta.gate import Gated, check_alike, gate
 from nut_runtime.delta.reading import Delta, open_delta
 from nut_runtime.delta.rebuild import Rebuilt, check_is_for, rebuild
-from nut_runtime.errors import BundleError, InputError, NutError
+from nut_runtime.errors import BundleError, InputError, NutError, OutputError
 from nut_runtime.manifest import MANIFEST, Manifest
 from nut_runtime.signature import SIGNATURE
 
 __all__ = ["Extended", "Reverted", "extend_bundle", "revert_bundle"]
+
+
+_NAMED = 4  # files that a message names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,8 @@ def extend_bundle(
         EngineError: If the new one does not judge here as its reference did.
         ParityError: If it changes verdicts.
         InputError: If the bundle is in use by another `extend`, or `verify_key` cannot be used.
-        OutputError: If something cannot be written.
+        OutputError: If something cannot be written, or the older bundle that was kept so far, and is removed now, holds
+            files that its manifest does not list.
     """
     folder = Path(folder)
     places = Places.of(folder)
@@ -100,6 +104,7 @@ def extend_bundle(
         check_is_for(delta, old, digest)
         check_alike(old.manifest, delta.manifest)
         _check_signed(old, delta, is_verified=verify_key is not None)
+        _check_kept(places)
         try:
             on_step("rebuilding")
             place = new_step(places, _step(old.manifest, delta))
@@ -134,11 +139,12 @@ def revert_bundle(folder: str | Path, *, verify_key: str | Path | None = None, f
     Args:
         folder: The bundle, or a link to it.
         verify_key: PEM file with public keys, one of which must have signed the old bundle.
-        force: Go back even where the bundle that is there is not the one that the extension gave.
+        force: Go back even where the bundle that is there is not the one that the extension gave, or holds files that
+            its manifest does not list, which are removed with it.
 
     Raises:
         BundleError: If there is nothing to go back to, what there is was altered or is not vouched for, or the bundle
-            was changed since.
+            was changed since or holds other files.
         InputError: If the bundle is in use by another `extend`, or `verify_key` cannot be used.
         OutputError: If a folder cannot be moved.
     """
@@ -155,6 +161,12 @@ def revert_bundle(folder: str | Path, *, verify_key: str | Path | None = None, f
             raise BundleError(
                 f"{folder} was changed since it was extended to {step.new.bundle_id}: it is {_name_of(folder)}; give "
                 f"--force to replace it by {step.old.bundle_id} all the same"
+            )
+        unlisted = [] if force else _unlisted(places.bundle)
+        if unlisted:
+            raise BundleError(
+                f"{folder} holds {_listed(unlisted)}, which its manifest does not list and which would be removed with "
+                f"{step.new.bundle_id}; move what you need away, or give --force"
             )
         go_back(places)
         return Reverted(
@@ -194,6 +206,42 @@ def _check_signed(old: Bundle, delta: Delta, *, is_verified: bool) -> None:
         raise BundleError(
             f"{old.folder} is signed and {delta.path} gives {new}, which is not; sign that and make the delta again"
         )
+
+
+def _check_kept(places: Places) -> None:
+    """Refuse to replace a kept bundle that holds files of somebody's: they would be removed with it.
+
+    Raises:
+        OutputError: If it does.
+    """
+    unlisted = _unlisted(places.previous_bundle)
+    if unlisted:
+        raise OutputError(
+            f"{places.previous_bundle} holds {_listed(unlisted)}, which its manifest does not list and which would be "
+            "removed with that older bundle; move what you need away and remove the rest, then extend again"
+        )
+
+
+def _unlisted(folder: Path) -> list[str]:
+    """Return the files in a bundle folder that no manifest vouches for, so that nobody else may have them.
+
+    All of them where there is no manifest; none where there is no folder.
+
+    Raises:
+        BundleError: If the manifest cannot be read.
+    """
+    try:
+        manifest = Manifest.parse((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    except OSError as error:
+        raise BundleError(f"cannot read {folder / MANIFEST}: {error.strerror or error}") from error
+    return Bundle(folder=folder, manifest=manifest).unlisted_files()
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names in words, the first few of many."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _step(old: Manifest, delta: Delta) -> Step:

@@ -13,12 +13,14 @@ from nut_runtime.engines.base import Engine
 from nut_runtime.errors import BundleError, EngineError, ParityError
 from nut_runtime.locate.locator import Locator
 from nut_runtime.manifest import Manifest
+from nut_runtime.review import label_with_review
 from nut_runtime.scoring import is_defective, normalise
 from nut_runtime.selftest import CENTRES_TOLERANCE_PX, farthest_centre, run_selftest
+from nut_runtime.verdict import Label
 
 __all__ = ["ChangedVerdict", "Gated", "check_alike", "gate"]
 
-_REJECTED = "rejected"
+_WORDS = {Label.GOOD: "accepted", Label.REVIEW: "for review", Label.DEFECT: "rejected"}
 _NAMED = 4  # changed verdicts that a message names
 
 
@@ -51,6 +53,7 @@ class Gated:
         engines: Names of those that judged with it.
         own_frames: Its golden frames, judged as the reference did, in each.
         good: Golden frames of the old bundle that were accepted.
+        review: Those that were for review.
         defective: Those that were rejected.
         trays: Golden trays of the old bundle's locator.
         changed: Those of the old frames and trays whose verdict changed; empty unless that was allowed.
@@ -59,6 +62,7 @@ class Gated:
     engines: tuple[str, ...]
     own_frames: int
     good: int
+    review: int
     defective: int
     trays: int
     changed: tuple[ChangedVerdict, ...] = ()
@@ -95,8 +99,8 @@ def gate(
     """Judge with a new bundle on this device, before it takes the place of an old one.
 
     In each engine: its golden frames must pass the self-test, and each golden frame of the old bundle, good or
-    defective, must get the verdict that the old bundle gives it at its own threshold. Of bundles with locators, the
-    parts of the old one's golden trays must be found where they were.
+    defective, must get the verdict that the old bundle gives it at its own operating point: good, for review, or
+    defective. Of bundles with locators, the parts of the old one's golden trays must be found where they were.
 
     Args:
         old: The bundle that is there.
@@ -131,12 +135,13 @@ def gate(
             f"{new.manifest.bundle_id} changes verdicts on golden frames of {old.manifest.bundle_id}: {listed}{more}; "
             "keep the old one, or give --force if that is what the new one is for"
         )
-    rejected = sum(_verdict(frame.raw_score, old) == _REJECTED for frame in old.manifest.golden)
+    verdicts = [_verdict(frame.raw_score, old) for frame in old.manifest.golden]
     return Gated(
         engines=tuple(engines),
         own_frames=len(new.manifest.golden),
-        good=len(old.manifest.golden) - rejected,
-        defective=rejected,
+        good=verdicts.count(_WORDS[Label.GOOD]),
+        review=verdicts.count(_WORDS[Label.REVIEW]),
+        defective=verdicts.count(_WORDS[Label.DEFECT]),
         trays=0 if old.manifest.locator is None else len(old.manifest.locator.golden),
         changed=tuple(changed),
     )
@@ -167,7 +172,10 @@ def _verdict(raw_score: float, bundle: Bundle) -> str:
     """Return the verdict at a bundle's operating point, in words."""
     if not math.isfinite(raw_score):
         return "not judged"
-    return _REJECTED if is_defective(normalise(np.float32(raw_score), bundle.manifest.point.image)) else "accepted"
+    point = bundle.manifest.point
+    score = normalise(np.float32(raw_score), point.image)
+    label = label_with_review(float(score), is_defective=bool(is_defective(score)), review_from=point.review_score)
+    return _WORDS[label]
 
 
 def _changed_trays(old: Bundle, locator: Locator) -> list[ChangedVerdict]:

@@ -34,7 +34,7 @@ class DeltaBody:
         """Return the next bytes, exactly as many.
 
         Raises:
-            BundleError: If there are not as many, or they are broken.
+            BundleError: If there are not as many, or they are broken or cannot be read.
         """
         found = self._ready[self._place : self._place + count]
         self._place += len(found)
@@ -72,7 +72,7 @@ class DeltaBody:
         while not self._inflater.eof:
             packed = self._inflater.unconsumed_tail
             if not packed:
-                packed = self._file.read(min(self._left, BLOCK_BYTES))
+                packed = self._read(min(self._left, BLOCK_BYTES))
                 self._left -= len(packed)
             try:
                 found = self._inflater.decompress(packed, BLOCK_BYTES)
@@ -81,6 +81,12 @@ class DeltaBody:
             if found or not packed:
                 return found
         return b""
+
+    def _read(self, count: int) -> bytes:
+        try:
+            return self._file.read(count)
+        except OSError as error:  # whoever takes the bytes writes files, and would lay it to those
+            raise _unreadable(self._path, error) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +129,17 @@ def open_delta(path: str | Path) -> Iterator[Delta]:
     except FileNotFoundError as error:
         raise BundleError(f"the delta {path} does not exist") from error
     except OSError as error:
-        raise BundleError(f"cannot read the delta {path}: {error.strerror or error}") from error
+        raise _unreadable(path, error) from error
     with file:
         try:
             delta = _open(path, file)
         except OSError as error:
-            raise BundleError(f"cannot read the delta {path}: {error.strerror or error}") from error
+            raise _unreadable(path, error) from error
         yield delta
+
+
+def _unreadable(path: Path, error: OSError) -> BundleError:
+    return BundleError(f"cannot read the delta {path}: {error.strerror or error}")
 
 
 def _open(path: Path, file: IO[bytes]) -> Delta:

@@ -24,6 +24,7 @@ from nut_runtime.delta.contents import (
 from nut_runtime.delta.reading import Delta
 from nut_runtime.errors import BundleError, OutputError
 from nut_runtime.manifest import MANIFEST, FileEntry
+from nut_runtime.owner import give_owner
 from nut_runtime.signature import SIGNATURE, verify_manifest
 
 __all__ = ["Rebuilt", "check_is_for", "rebuild"]
@@ -69,8 +70,8 @@ def check_is_for(delta: Delta, bundle: Bundle, manifest_sha256: str) -> None:
 def rebuild(delta: Delta, old: Bundle, folder: Path, *, verify_key: str | Path | None = None) -> Rebuilt:
     """Write the new bundle into an empty folder; every file is compared with the SHA-256 of the new manifest.
 
-    At any moment a few megabytes are in memory. What is written is on the disk when this returns. Modes are those of
-    the old bundle, so that whoever could read it can read the new one.
+    At any moment a few megabytes are in memory. What is written is on the disk when this returns. Owners and
+    modes are those of the old bundle, so that whoever could read it can read the new one.
 
     Args:
         delta: An opened delta, whose body was not taken yet.
@@ -82,7 +83,8 @@ def rebuild(delta: Delta, old: Bundle, folder: Path, *, verify_key: str | Path |
         BundleError: If no key vouches for it, or the delta names what is not there, gives more than the manifest says,
             or anything else.
         InputError: If `verify_key` cannot be used.
-        OutputError: If something cannot be written, or there is not the room for it.
+        OutputError: If something cannot be written, there is not the room for it, or this user may not give it to the
+            owner of the old bundle.
     """
     names = files_in_order(delta.manifest)
     needed = sum(entry.size_bytes for entry in delta.manifest.files.values())
@@ -161,16 +163,22 @@ class _Pieces:
         return self._read(path, source, offset, length)
 
     def _read(self, path: Path, source: int, offset: int, length: int) -> Iterator[bytes]:
-        if source not in self._files:
-            self._files[source] = self._stack.enter_context(path.open("rb"))
-        file = self._files[source]
-        file.seek(offset)
         while length:
-            block = file.read(min(length, BLOCK_BYTES))
+            block = self._read_block(path, source, offset, min(length, BLOCK_BYTES))
             if not block:
                 raise BundleError(f"{path} became shorter while it was read; copy the whole bundle again")
             length -= len(block)
+            offset += len(block)
             yield block
+
+    def _read_block(self, path: Path, source: int, offset: int, count: int) -> bytes:
+        try:
+            if source not in self._files:
+                self._files[source] = self._stack.enter_context(path.open("rb"))
+            self._files[source].seek(offset)
+            return self._files[source].read(count)
+        except OSError as error:
+            raise BundleError(f"cannot read {path}: {error.strerror or error}; copy the whole bundle again") from error
 
     def _broken(self, name: str, what: str) -> BundleError:
         return BundleError(f"{self._delta.path} has for {name} {what}; make the delta again")
@@ -201,10 +209,16 @@ def _write(path: Path, blocks: Iterable[bytes]) -> None:
 
 
 def _finish(old: Path, folder: Path) -> None:
-    """Give files and folders the old bundle's modes, and wait until the disk has the names."""
-    file_mode = (old / MANIFEST).stat().st_mode & 0o777
-    folder_mode = old.stat().st_mode & 0o777 | 0o700  # else its owner could neither move nor remove it
+    """Give files and folders the old bundle's owners and modes, and wait until the disk has the names.
+
+    Raises:
+        OutputError: If this user may not; whoever reads the old bundle could not read the new one.
+    """
+    like_file, like_folder = (old / MANIFEST).stat(), old.stat()
     for place in (*folder.rglob("*"), folder):
-        place.chmod(folder_mode if place.is_dir() else file_mode)
-        if place.is_dir():
+        is_folder = place.is_dir()
+        give_owner(place, like_folder if is_folder else like_file)
+        # A folder's owner must be able to move and remove it; the owner comes first, for that drops the set-group bit.
+        place.chmod(like_folder.st_mode & 0o7777 | 0o700 if is_folder else like_file.st_mode & 0o777)
+        if is_folder:
             sync_folder(place)

@@ -90,6 +90,16 @@ def test_changed_verdicts_are_refused_in_one_line_and_told_where_they_are_forced
     assert "warning: not taken along, since the manifest does not list them: notes.txt" in forced.stderr
 
 
+def test_frames_that_are_for_review_are_counted_as_such(run, line):
+    data = json.loads((line / "manifest.json").read_text())
+    data["operating_point"]["review_from"] = min(frame.raw_score for frame in open_bundle(line).manifest.golden) / 2
+    (line / "manifest.json").write_text(json.dumps(data))
+    done = run("extend", line, "--with", next_version(line, threshold=1.0), "--engine", "onnxruntime")
+    assert re.search(
+        r"^before +0 good, [12] for review and [12] defective frames: verdicts kept$", done.stdout, re.MULTILINE
+    )
+
+
 def test_the_key_counts_as_an_option_and_as_a_variable(run, line, tmp_path):
     delta = next_version(line, threshold=1.01)
     command = ["extend", line, "--with", delta]

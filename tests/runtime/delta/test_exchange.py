@@ -1,9 +1,11 @@
 """Wherever a process that exchanges a bundle is killed, a whole bundle is in its place, and the next one cleans up."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -196,6 +198,56 @@ def test_a_kill_while_cleaning_up_can_be_cleaned_up_in_turn(staged, at_once):
         assert hidden(places.bundle) == set()
 
 
+def move_threshold(folder: Path) -> None:
+    """Change a bundle's manifest, as `nut bundle set-threshold` does."""
+    data = json.loads((folder / "manifest.json").read_text())
+    data["operating_point"]["image"]["threshold"] *= 1.01
+    (folder / "manifest.json").write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("at_once", WAYS)
+def test_the_old_bundle_is_kept_though_the_new_ones_threshold_was_moved_after_a_kill(staged, at_once):
+    seen = set()
+    for places in kill_everywhere("install", staged().bundle.parent, at_once=at_once):
+        if not places.bundle.exists():  # between two renames; nobody can move a threshold there
+            continue
+        move_threshold(places.bundle)
+        was = bundle_id(places.bundle)
+        settle(places)
+        assert bundle_id(places.bundle) == was
+        if was == "nuts-2":
+            assert bundle_id(places.previous_bundle) == "nuts-1"
+        seen.add(was)
+    assert seen == {"nuts-1", "nuts-2"}
+
+
+def test_a_kept_bundle_whose_manifest_changed_is_named_and_not_removed(staged):
+    places = staged()
+    install(places)
+    move_threshold(places.previous_bundle)
+    with pytest.raises(OutputError, match=r"\.bundle\.delta-previous does not hold nuts-1 as it was kept"):
+        settle(places)
+    assert bundle_id(places.previous_bundle) == "nuts-1"
+
+
+def test_a_kept_bundle_of_which_nothing_is_said_is_named_and_not_removed(staged):
+    places = staged()
+    install(places)
+    (places.previous / "step.json").write_text("torn")
+    with pytest.raises(OutputError, match=r"\.bundle\.delta-previous does not hold the bundle from before"):
+        settle(places)
+    assert bundle_id(places.previous_bundle) == "nuts-1"
+
+
+def test_a_bundle_put_where_a_killed_exchange_left_none_costs_nobody_the_old_one(staged, tiny_bundle):
+    places = staged()
+    places.bundle.rename(places.next / "aside")  # and killed
+    tiny_bundle(places.bundle, {"model.onnx": b"by hand"}, "nuts-3")
+    with pytest.raises(OutputError, match=r"delta-next/aside was the bundle when an exchange was killed"):
+        settle(places)
+    assert bundle_id(places.next / "aside") == "nuts-1"
+
+
 @pytest.mark.parametrize("step", ["first", "second"])
 def test_a_rename_that_fails_leaves_the_old_bundle_in_its_place(staged, monkeypatch, step):
     places = staged()
@@ -246,3 +298,92 @@ def test_a_bundle_that_is_a_link_keeps_its_link(staged, tmp_path):
     install(Places.of(link))
     assert link.is_symlink()
     assert bundle_id(link) == "nuts-2"
+
+
+@pytest.fixture
+def line_of_a_service(tiny_bundle):
+    """A bundle `nuts-1` with `nuts-2` beside it, and no root who may remove whatever he likes."""
+    with tempfile.TemporaryDirectory() as name:
+        parent = Path(name) / "line"
+        parent.mkdir()
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.chown(name, 65534, 65534)
+            os.chown(parent, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            tiny_bundle(parent / "bundle", {"model.onnx": b"one", "golden/00.png": b"picture"}, "nuts-1")
+            yield stage_next(tiny_bundle, parent, "nuts-2")
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+
+def test_an_old_bundle_with_folders_that_its_owner_may_not_write_is_removed_all_the_same(
+    line_of_a_service, tiny_bundle
+):
+    places = line_of_a_service
+    (places.bundle / "golden").chmod(0o555)
+    install(places)
+    for number in (3, 4):
+        settle(places)
+        install(stage_next(tiny_bundle, places.bundle.parent, f"nuts-{number}"))
+        assert hidden(places.bundle) == {".bundle.delta-previous"}
+    assert (bundle_id(places.bundle), bundle_id(places.previous_bundle)) == ("nuts-4", "nuts-3")
+
+
+def test_leftovers_that_cannot_be_removed_are_named_before_anything_is_exchanged(staged, monkeypatch):
+    places = staged()
+    places.removed.mkdir()
+    (places.removed / "stays").touch()
+    remove = os.unlink
+
+    def stays(path: str, *arguments: object, **options: object) -> None:
+        if path.endswith("stays"):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        remove(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "unlink", stays)
+    with pytest.raises(OutputError, match=r"cannot remove .*\.bundle\.delta-removed, .* left: Operation not permitted"):
+        settle(places)
+    assert bundle_id(places.bundle) == "nuts-1"
+    monkeypatch.undo()
+    settle(places)
+    assert hidden(places.bundle) == set()
+
+
+def fail_to_rename(monkeypatch, *from_: Path) -> None:
+    rename = Path.rename
+
+    def fails(self: Path, target: Path) -> Path:
+        if self in from_:
+            raise OSError(errno.EACCES, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+
+
+@pytest.mark.parametrize("at_once", WAYS)
+def test_an_old_bundle_that_cannot_be_kept_is_told_as_such_since_the_new_one_is_in_place(staged, monkeypatch, at_once):
+    places = staged()
+    if not at_once:
+        monkeypatch.setattr(exchange, "_exchange_at_once", lambda *_: False)
+    fail_to_rename(monkeypatch, places.next if at_once else places.next / "aside")
+    with pytest.raises(OutputError, match=r"bundle is the new bundle now, but the old one is not .*Permission denied"):
+        install(places)
+    assert bundle_id(places.bundle) == "nuts-2"
+    monkeypatch.undo()
+    settle(places)
+    assert bundle_id(places.previous_bundle) == "nuts-1"
+
+
+def test_a_newer_bundle_that_cannot_be_removed_is_told_as_such_since_the_old_one_is_in_place(staged, monkeypatch):
+    places = staged()
+    install(places)
+    fail_to_rename(monkeypatch, places.previous)
+    with pytest.raises(OutputError, match=r"bundle is the old bundle again, but the newer one cannot be removed"):
+        go_back(places)
+    assert bundle_id(places.bundle) == "nuts-1"
+    monkeypatch.undo()
+    settle(places)
+    assert hidden(places.bundle) == set()

@@ -30,12 +30,14 @@ from nut_runtime.signature import Signature, fingerprint, signed_message
 KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))
 
 
-def alter(folder: Path, name: str, *, threshold: float = 1.0, **files: bytes) -> Path:
-    """Make a bundle another one: its threshold moved, and files replaced, such as `parity_json`."""
+def alter(folder: Path, name: str, *, threshold: float = 1.0, review: float | None = None, **files: bytes) -> Path:
+    """Make a bundle another one: thresholds moved, `review` a raw score, and files replaced, such as `parity_json`."""
     path = folder / "manifest.json"
     data = json.loads(path.read_text())
     data["bundle_id"] = name
     data["operating_point"]["image"]["threshold"] *= threshold
+    if review is not None:
+        data["operating_point"]["review_from"] = review
     for key, content in files.items():
         file = {"parity_json": "parity.json", "stages": data["golden"]["frames"][0]["stages"]}[key]
         (folder / file).write_bytes(content)
@@ -183,6 +185,21 @@ def test_a_new_bundle_that_rejects_a_good_part_is_refused(line, next_version):
         extend_bundle(line, next_version(threshold=0.05), engine="onnxruntime")
 
 
+def test_a_new_bundle_that_puts_a_good_part_up_for_review_is_refused(line, next_version):
+    frames = open_bundle(line).manifest.golden
+    good = [frame for frame in frames if not frame.is_defective]
+    lowest = min(frame.raw_score for frame in frames)
+    delta = next_version(review=lowest / 2)
+    with pytest.raises(ParityError, match=r"was accepted, now for review \(onnxruntime\)"):
+        extend_bundle(line, delta, engine="onnxruntime")
+    done = extend_bundle(line, delta, engine="onnxruntime", force=True)
+    assert [(one.was, one.now) for one in done.gated.changed] == [("accepted", "for review")] * len(good)
+    after = next_version(old=line, name="nuts-b", review=lowest / 3)
+    gated = extend_bundle(line, after, engine="onnxruntime").gated
+    assert (gated.good, gated.review, gated.defective) == (0, len(good), len(frames) - len(good))
+    assert gated.changed == ()
+
+
 def test_a_new_bundle_that_does_not_judge_here_as_its_reference_did_is_refused_even_by_force(line, next_version):
     bundle = open_bundle(line)
     stages = bundle.golden_stages(bundle.manifest.golden[0])
@@ -266,6 +283,52 @@ def test_files_that_the_manifest_does_not_list_stay_with_the_old_bundle_and_are_
     assert not (line / "notes.txt").exists()
     revert_bundle(line)
     assert (line / "notes.txt").read_text() == "changed the lamp"
+
+
+def test_files_beside_a_kept_bundle_stop_the_extension_that_would_remove_them(line, next_version):
+    delta = next_version()
+    (line / "golden" / "notes.txt").write_text("changed the lamp")
+    kept = extend_bundle(line, delta, engine="onnxruntime").kept / "bundle"
+    second = next_version(name="nuts-newer")
+    with pytest.raises(
+        OutputError, match=r"delta-previous/bundle holds golden/notes\.txt, which its manifest does not"
+    ):
+        extend_bundle(line, second, engine="onnxruntime", force=True)
+    assert (kept / "golden" / "notes.txt").read_text() == "changed the lamp"
+    assert open_bundle(line).manifest.bundle_id == "nuts-new"
+    (kept / "golden" / "notes.txt").unlink()
+    assert extend_bundle(line, second, engine="onnxruntime").before == "nuts-new"
+
+
+def test_files_beside_the_newer_bundle_are_removed_with_it_only_by_force(line, next_version):
+    extend_bundle(line, next_version(), engine="onnxruntime")
+    for number in range(6):
+        (line / f"notes-{number}.txt").touch()
+    with pytest.raises(
+        BundleError, match=r"bundle holds notes-0\.txt, .* and 2 more, which .* removed with nuts-new; .*--force"
+    ):
+        revert_bundle(line)
+    assert (line / "notes-5.txt").exists()
+    revert_bundle(line, force=True)
+    assert open_bundle(line).manifest.bundle_id == "nuts-old"
+
+
+def test_a_newer_bundle_that_lost_its_manifest_is_replaced_only_by_force(line, next_version):
+    extend_bundle(line, next_version(), engine="onnxruntime")
+    (line / "manifest.json").unlink()
+    with pytest.raises(BundleError, match=r"bundle holds .*, which its manifest does not list"):
+        revert_bundle(line)
+    assert revert_bundle(line, force=True).bundle.manifest.bundle_id == "nuts-old"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_whoever_owned_the_bundle_owns_all_that_root_leaves_of_an_extension(line, next_version):
+    delta = next_version()
+    for place in (line.parent, line, *line.rglob("*")):
+        os.chown(place, 65534, 65533)
+    extend_bundle(line, delta, engine="onnxruntime")
+    assert beside(line) == {".bundle.delta-previous"}
+    assert {(place.stat().st_uid, place.stat().st_gid) for place in line.parent.rglob("*")} == {(65534, 65533)}
 
 
 @pytest.mark.parametrize("place", ["fsync", "gate", "install"])

@@ -1,10 +1,13 @@
 """A new bundle is rebuilt from an old one and a delta to the bit; a delta that would give anything else is refused."""
 
+import errno
+import io
 import os
 import shutil
 import stat
 import tracemalloc
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ from nut_export.delta import write_delta
 from nut_runtime.bundle import open_bundle
 from nut_runtime.delta.contents import BLOCK_BYTES, MAGIC
 from nut_runtime.delta.exchange import manifest_digest
-from nut_runtime.delta.reading import open_delta
+from nut_runtime.delta.reading import DeltaBody, open_delta
 from nut_runtime.delta.rebuild import Rebuilt, check_is_for, rebuild
 from nut_runtime.errors import BundleError, OutputError
 
@@ -98,6 +101,42 @@ def test_who_could_read_the_old_bundle_can_read_the_new_one(old, new, tmp_path):
         for name in ("", "deep/er", "a.bin", "deep/er/empty")
     }
     assert modes == {"": 0o750, "deep/er": 0o750, "a.bin": 0o640, "deep/er/empty": 0o640}
+
+
+def owners(folder: Path) -> dict[str, tuple[int, int]]:
+    places = (folder, *folder.rglob("*"))
+    return {place.relative_to(folder).as_posix(): (place.stat().st_uid, place.stat().st_gid) for place in places}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_rebuilds_belongs_to_whom_the_old_bundle_belonged(old, new, tmp_path):
+    for place in (old, *old.rglob("*")):
+        os.chown(place, 65534, 65533 if place.is_dir() else 65532)
+    old.chmod(0o2750)
+    (old / "manifest.json").chmod(0o640)
+    write_delta(old, new, tmp_path / "d.nutdelta")
+    again = tmp_path / "again"
+    apply(tmp_path / "d.nutdelta", old, again)
+    folders = {".", "deep", "deep/er"}
+    assert owners(again) == {name: (65534, 65533 if name in folders else 65532) for name in owners(again)}
+    assert {stat.S_IMODE((again / name).stat().st_mode) for name in folders} == {0o2750}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners are POSIX")
+def test_a_bundle_that_this_user_cannot_give_to_its_owner_is_refused(old, new, tmp_path, monkeypatch):
+    write_delta(old, new, tmp_path / "d.nutdelta")
+    same, entry = Path.lstat, Path.lstat(old)
+    foreign = os.stat_result((*entry[:4], entry.st_uid + 1, *entry[5:]))
+    monkeypatch.setattr(Path, "lstat", lambda self: foreign if self.name == "a.bin" else same(self))
+
+    def denied(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "lchown", denied)
+    with pytest.raises(
+        OutputError, match=r"cannot give .*a\.bin to user \d+ .*not permitted; do this as that user, or as"
+    ):
+        apply(tmp_path / "d.nutdelta", old, tmp_path / "again")
 
 
 def test_what_is_new_in_two_files_travels_once(tiny_bundle, tmp_path):
@@ -258,6 +297,35 @@ def test_a_megabyte_of_zeros_packed_a_thousandfold_does_not_fill_the_memory(
     tracemalloc.stop()
     # A block as it is unpacked, joined to what was left, cut and written are four, and the interpreter's own a fifth.
     assert peak < 8 * BLOCK_BYTES
+
+
+class Failing(io.BytesIO):
+    """A file on a disk that fails."""
+
+    def read(self, _count: int | None = -1, /) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_delta_that_cannot_be_read_is_not_said_to_be_something_that_cannot_be_written(old, new, tmp_path):
+    write_delta(old, new, tmp_path / "d.nutdelta")
+    (tmp_path / "again").mkdir()
+    with open_delta(tmp_path / "d.nutdelta") as delta:
+        body = DeltaBody(delta.path, Failing(), delta.size_bytes)
+        with pytest.raises(BundleError, match=r"^cannot read the delta .*d\.nutdelta: Input/output error$"):
+            rebuild(replace(delta, body=body), open_bundle(old), tmp_path / "again")
+
+
+def test_an_old_file_that_cannot_be_read_is_not_said_to_be_one_that_cannot_be_written(old, new, tmp_path, monkeypatch):
+    write_delta(old, new, tmp_path / "d.nutdelta")
+    sound = Path.open
+    (tmp_path / "again").mkdir()
+    bundle = open_bundle(old)
+    with open_delta(tmp_path / "d.nutdelta") as delta:
+        monkeypatch.setattr(
+            Path, "open", lambda self, mode="r", **more: Failing() if mode == "rb" else sound(self, mode, **more)
+        )
+        with pytest.raises(BundleError, match=r"^cannot read .*old/model\.onnx: Input/output error; copy the whole"):
+            rebuild(delta, bundle, tmp_path / "again")
 
 
 def test_a_disk_without_the_room_is_told_before_anything_is_written(old, new, tmp_path, monkeypatch):
