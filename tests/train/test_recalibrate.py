@@ -179,3 +179,60 @@ def test_a_broken_checkpoint_leaves_the_record_as_it_was(copy):
     with pytest.raises(InputError, match="can be read safely"):
         recalibrate(open_run(copy), PointConfig(false_reject_rate=0.3))
     assert (copy / RECORD).read_bytes() == before
+
+
+def test_the_report_alone_moves_nothing_and_is_drawn_anew(copy):
+    recalibrate(open_run(copy), PointConfig(rule=Rule.VALUE, value=31.5, false_reject_rate=0.2, review_rate=0.4))
+    before = open_run(copy).record
+    checkpoint = (copy / CHECKPOINT).read_bytes()
+    result = _nut("calibrate", copy, "--report", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    after = open_run(copy).record
+    assert (after["calibration"], after["history"]) == (before["calibration"], before["history"])
+    assert (copy / CHECKPOINT).read_bytes() == checkpoint
+    assert "The thresholds were moved at" not in (copy / "report.html").read_text()
+    assert f"report  {copy / 'report.html'}" in result.stdout
+
+
+def test_what_is_not_given_stays_as_the_run_has_it(copy):
+    point = PointConfig(rule=Rule.QUANTILE, false_reject_rate=0.2, review_rate=0.3)
+    recalibrate(open_run(copy), point)
+    assert _nut("calibrate", copy, "--review-rate", "0.5").exit_code == 0
+    calibration = open_run(copy).record["calibration"]
+    assert [calibration[key] for key in ("rule", "false_reject_rate", "review_rate")] == ["quantile", 0.2, 0.5]
+    assert _nut("calibrate", copy, "--false-reject-rate", "0.3").exit_code == 0
+    calibration = open_run(copy).record["calibration"]
+    assert [calibration[key] for key in ("rule", "false_reject_rate", "review_rate")] == ["quantile", 0.3, 0.5]
+    assert _nut("calibrate", copy, "--review-rate", "off").exit_code == 0
+    calibration = open_run(copy).record["calibration"]
+    assert [calibration[key] for key in ("rule", "false_reject_rate", "review_rate")] == ["quantile", 0.3, None]
+
+
+def test_a_threshold_put_by_hand_stays_and_the_rate_of_the_pixels_with_it(copy):
+    recalibrate(open_run(copy), PointConfig(rule=Rule.VALUE, value=31.5, false_reject_rate=0.3))
+    before = open_run(copy).point
+    assert _nut("calibrate", copy, "--review-rate", "0.45").exit_code == 0
+    after = open_run(copy).point
+    assert (after.image, after.pixel) == (before.image, before.pixel)
+
+
+def test_nothing_to_move_and_a_review_rate_that_does_not_fit_any_more_are_refused(copy):
+    recalibrate(open_run(copy), PointConfig(false_reject_rate=0.2, review_rate=0.3))
+    before = (copy / RECORD).read_bytes()
+    for options, says in (
+        ([], "nothing is to be moved"),
+        (["--report", "--reason", "none"], "nothing is to be moved"),
+        (["--false-reject-rate", "0.4"], "is 0.3, which is not above the false reject rate 0.4; give --review-rate"),
+        (["--review-rate", "much"], "'much' is not a valid"),
+    ):
+        result = _nut("calibrate", copy, *options)
+        assert result.exit_code == 2, result.output
+        assert says in result.stderr
+    assert (copy / RECORD).read_bytes() == before
+
+
+def test_the_help_says_that_what_is_not_given_stays():
+    text = " ".join(_nut("calibrate", "--help").stdout.split())
+    assert "What is not given stays as RUN has it now" in text
+    assert "nothing moves, and only the page is drawn anew" in text
+    assert "[default: 0.01]" not in text

@@ -59,6 +59,7 @@ class Calibration:
         method: `holdout` or `crossfit`.
         folds: Models that scored the pictures; 1 for `holdout`.
         review_rate: Share of good parts that may be for review or rejected; None asks for no review.
+        asked_rate: The rate that was asked for, which the pixel threshold follows under every rule.
         promise: What is known of its false rejects.
     """
 
@@ -67,6 +68,7 @@ class Calibration:
     smallest_rate: float
     point: OperatingPoint
     promise: Promise
+    asked_rate: float
     rule: Rule = Rule.CONFORMAL
     method: str = "holdout"
     folds: int = 1
@@ -159,7 +161,7 @@ def calibrate(
         InputError: If there are no scores, one is not finite, or all are 0: the pictures are then copies of those in
             the bank, and every other part would be rejected.
     """
-    count = int(raw_scores.size)
+    count, asked_rate = int(raw_scores.size), false_reject_rate
     conformal = threshold_at(raw_scores, false_reject_rate)
     if raw_scores.max() <= 0:
         raise InputError(
@@ -179,6 +181,7 @@ def calibrate(
     review = None if review_rate is None else put(raw_scores, review_rate)
     return Calibration(
         false_reject_rate=false_reject_rate,
+        asked_rate=asked_rate,
         held_out=count,
         smallest_rate=1 / (count + 1),
         rule=rule,

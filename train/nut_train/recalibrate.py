@@ -79,13 +79,16 @@ def recalibrate(run: Run, config: PointConfig, *, reason: str = "") -> Run:
     return open_run(run.folder)
 
 
-def redraw_report(run: Run, *, device: str = "auto", progress: Progress = no_progress) -> None:
+def redraw_report(run: Run, *, device: str = "auto", progress: Progress = no_progress) -> Run:
     """Judge the test pictures again and write the run's report anew, with all its figures at the present thresholds.
 
     Args:
         run: A finished run whose data set is still where it was.
         device: `auto`, `cpu` or `cuda`.
         progress: Told of each picture.
+
+    Returns:
+        The run as `open_run` reads it now.
 
     Raises:
         InputError: If the data set is gone.
@@ -111,6 +114,7 @@ def redraw_report(run: Run, *, device: str = "auto", progress: Progress = no_pro
     record = {**run.record, "evaluation": None if evaluation is None else evaluation.to_json(root)}
     write_json(run.folder / RECORD, record)
     write_report(run.folder, record, evaluation, try_explainer(run, device=device))
+    return open_run(run.folder)
 
 
 def _best_f1(run: Run, pictures: list[Mapping[str, Any]]) -> float:
@@ -207,7 +211,7 @@ def _note_in_report(path: Path, point: OperatingPoint, now: str) -> None:
         page = page[:begin] + page[end + len(_NOTE_END) :]
     note = (
         f'{_NOTE_BEGIN}<p class="warn">The thresholds were moved at {now}, to raw {point.image.threshold:.4g} for a '
-        "part. The verdicts and figures below are from before; run.json has those of now, and nut calibrate --report "
-        f"draws this page anew.</p>{_NOTE_END}"
+        "part. The verdicts and figures below are from before; run.json has those of now, and nut calibrate "
+        f"RUN --report draws this page anew and moves nothing.</p>{_NOTE_END}"
     )
     write_text(path, page.replace("<body>", f"<body>{note}", 1))
