@@ -456,6 +456,45 @@ def test_a_base_whose_pictures_are_gone_or_changed_is_refused(copy, alarms, move
     assert "\n" not in str(caught.value)
 
 
+def _renumber(run: Path, moved: Path) -> None:
+    """Exchange the names of a picture of the bank and of one that was held out."""
+    split = open_run(run).record["split"]
+    one, other = (moved / "train/good" / split[role][0] for role in ("bank", "held_out"))
+    one.rename(moved / "meanwhile")
+    other.rename(one)
+    (moved / "meanwhile").rename(other)
+
+
+def test_a_base_whose_pictures_have_each_others_names_is_refused(copy, alarms, moved, tmp_path):
+    """A held-out name that points at a picture of the bank would put the threshold far too low."""
+    _renumber(copy, moved)
+    with pytest.raises(InputError, match="is not the picture that") as caught:
+        extend(open_run(copy), alarms, tmp_path / "out", CPU, base_root=moved)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_older_record_that_does_not_say_which_picture_is_which_takes_no_changed_data_set(
+    copy, alarms, moved, tmp_path
+):
+    _edit(copy, lambda record: record["split"].pop("sha256"))
+    done = extend(open_run(copy), alarms, tmp_path / "out", CPU, base_root=moved).run
+    # as it was, each name has its picture, and the grown record says so from now on
+    split = done.record["split"]
+    assert set(split["sha256"]) == {*split["bank"], *split["held_out"]}
+    assert split["sha256"]["extended-1/0000.png"] == digest(alarms / "0000.png")
+    _renumber(copy, moved)
+    with pytest.raises(InputError, match="does not say which picture is which") as caught:
+        extend(open_run(copy), alarms, tmp_path / "other", CPU, base_root=moved)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_record_says_which_picture_is_which(run_folder, nuts):
+    split = open_run(run_folder).record["split"]
+    names = [*split["bank"], *split["held_out"]]
+    assert split["sha256"] == {name: digest(nuts / "train/good" / name) for name in names}
+
+
 def test_a_base_whose_data_set_was_moved_is_told_where(copy, alarms, moved, tmp_path):
     _edit(copy, lambda record: record["dataset"].update(path="/gone"))
     done = extend(open_run(copy), alarms, tmp_path / "out", CPU, base_root=moved).run
