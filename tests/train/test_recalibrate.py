@@ -15,6 +15,7 @@ from nut_runtime.scoring import is_defective, normalise
 from nut_train.config import PointConfig
 from nut_train.recalibrate import recalibrate, redraw_report
 from nut_train.run import CHECKPOINT, RECORD, open_run
+from nut_train.statistics.pixel_counts import PIXELS, PixelCounts
 from nut_train.thresholds import Rule, threshold_at
 
 
@@ -236,3 +237,42 @@ def test_the_help_says_that_what_is_not_given_stays():
     assert "What is not given stays as RUN has it now" in text
     assert "nothing moves, and only the page is drawn anew" in text
     assert "[default: 0.01]" not in text
+
+
+def _with_fewer_test_pictures(copy: Path, nuts: Path, place: Path) -> Path:
+    """Give a run a data set of its own, without the first good and the first defective test picture."""
+    shutil.copytree(nuts, place)
+    (place / "test/good/0000.png").unlink()
+    next(path for path in sorted((place / "test").rglob("*.png")) if path.parent.name != "good").unlink()
+    _edit(copy, dataset=json.loads((copy / RECORD).read_text())["dataset"] | {"path": str(place)})
+    return place
+
+
+def test_the_pixels_of_test_pictures_that_were_judged_again_are_kept_anew(copy, nuts, tmp_path):
+    _with_fewer_test_pictures(copy, nuts, tmp_path / "nuts")
+    run = redraw_report(open_run(copy), device="cpu")
+    pictures = run.record["evaluation"]["pictures"]
+    assert len(pictures) == 7
+    assert PixelCounts.load(copy / PIXELS).places.max() < 7
+    sure = recalibrate(run, PointConfig(false_reject_rate=0.3)).record["evaluation"]["confidence"]["intervals"]
+    assert sure["pixel.auroc"] == run.record["evaluation"]["confidence"]["intervals"]["pixel.auroc"]
+
+
+def test_without_masks_no_pixels_of_before_are_left(copy, nuts, tmp_path):
+    place = _with_fewer_test_pictures(copy, nuts, tmp_path / "nuts")
+    shutil.rmtree(place / "ground_truth")
+    assert (copy / PIXELS).is_file()
+    redraw_report(open_run(copy), device="cpu")
+    assert not (copy / PIXELS).exists()
+
+
+@pytest.mark.parametrize("missing", ["good", "defect"])
+def test_pixels_that_an_earlier_version_left_of_other_pictures_take_no_part(copy, missing):
+    evaluation = open_run(copy).record["evaluation"]
+    assert "pixel.auroc" in evaluation["confidence"]["intervals"]
+    gone = next(one for one in evaluation["pictures"] if (one["kind"] == "good") == (missing == "good"))
+    pictures = [one for one in evaluation["pictures"] if one is not gone]
+    pixel = evaluation["pixel"] | {"masks": sum(one["kind"] != "good" for one in pictures)}
+    _edit(copy, evaluation=evaluation | {"pictures": pictures, "pixel": pixel})
+    moved = recalibrate(open_run(copy), PointConfig(false_reject_rate=0.3)).record["evaluation"]
+    assert "pixel.auroc" not in moved["confidence"]["intervals"]
