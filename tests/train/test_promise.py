@@ -67,6 +67,25 @@ def test_cross_fitted_pictures_promise_less_and_nothing_of_the_one_calibration()
     assert found["point"] == _json(false_reject_rate=0.1)["point"]
 
 
+@pytest.mark.parametrize("rule", [Rule.CONFORMAL, Rule.QUANTILE])
+def test_of_cross_fitted_pictures_nothing_is_proven_where_each_fold_has_its_own_whitening(rule):
+    """The final bank holds all rows of theirs, and its distances are smaller only in the same metric."""
+    found = _json(false_reject_rate=0.1, method="crossfit", folds=5, is_whitened=True, rule=rule)
+    assert found["promise"]["bound"] is None
+    assert found["promise"]["mean_rate"] == pytest.approx((7 if rule is Rule.QUANTILE else 6) / 61)
+    said = " ".join(found["guarantee"])
+    assert "aimed at" in said
+    assert "none is proven" in said
+    assert "at most" not in said
+    assert warnings_of(found) == []
+
+
+def test_a_whitening_takes_nothing_from_what_held_out_pictures_promise():
+    plain, whitened = (_json(false_reject_rate=0.1, is_whitened=whiten) for whiten in (False, True))
+    assert whitened["guarantee"] == plain["guarantee"]
+    assert whitened["promise"] == plain["promise"]
+
+
 def test_a_plain_quantile_warns_of_what_it_does_not_promise():
     found = _json(false_reject_rate=0.05, rule=Rule.QUANTILE)
     assert found["promise"]["bound"] == pytest.approx(4 / 61)

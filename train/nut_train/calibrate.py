@@ -59,6 +59,7 @@ class Calibration:
         method: `holdout` or `crossfit`.
         folds: Models that scored the pictures; 1 for `holdout`.
         review_rate: Share of good parts that may be for review or rejected; None asks for no review.
+        is_whitened: Whether the models that scored the pictures whiten patches, each in its own way.
         asked_rate: The rate that was asked for, which the pixel threshold follows under every rule.
         promise: What is known of its false rejects.
     """
@@ -73,6 +74,7 @@ class Calibration:
     method: str = "holdout"
     folds: int = 1
     review_rate: float | None = None
+    is_whitened: bool = False
 
     @property
     def is_supported(self) -> bool:
@@ -138,6 +140,7 @@ def calibrate(
     review_rate: float | None = None,
     method: str = "holdout",
     folds: int = 1,
+    is_whitened: bool = False,
 ) -> Calibration:
     """Return the operating point at a stated false-reject rate.
 
@@ -156,6 +159,7 @@ def calibrate(
             is no score between the two thresholds, there is none either.
         method: `holdout` or `crossfit`; only recorded, and decides about what is promised.
         folds: Models that gave the scores; 1 for `holdout`.
+        is_whitened: Whether these whiten patches.
 
     Raises:
         InputError: If there are no scores, one is not finite, or all are 0: the pictures are then copies of those in
@@ -188,7 +192,8 @@ def calibrate(
         method=method,
         folds=folds,
         review_rate=review_rate,
-        promise=promise(pictures=count, above=above, folds=folds, is_by_good=is_by_good),
+        is_whitened=is_whitened,
+        promise=promise(pictures=count, above=above, folds=folds, is_by_good=is_by_good, is_whitened=is_whitened),
         point=OperatingPoint(
             image=Scale(threshold=image, minimum=0.0, maximum=2 * image),
             pixel=Scale(threshold=pixel, minimum=0.0, maximum=2 * pixel),

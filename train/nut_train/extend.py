@@ -347,4 +347,5 @@ class _Growing:
             review_rate=self.point.review_rate,
             method=self.scores.method,
             folds=self.scores.folds,
+            is_whitened=self.run.config.whiten,
         )

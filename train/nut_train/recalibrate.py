@@ -63,6 +63,7 @@ def recalibrate(run: Run, config: PointConfig, *, reason: str = "") -> Run:
         review_rate=config.review_rate,
         method=scores.method,
         folds=scores.folds,
+        is_whitened=run.config.whiten,
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     older = {"until": now, "reason": reason, "calibration": run.record["calibration"]}

@@ -243,6 +243,7 @@ def _calibrate(scores: Sequence[GoodScore], config: TrainConfig, value: float | 
         review_rate=config.review_rate,
         method=config.calibration,
         folds=len(folds),
+        is_whitened=config.whiten,
     )
 
 
