@@ -7,7 +7,7 @@ from scipy.stats import beta
 from nut_runtime.errors import InputError
 from nut_train.calibrate import calibrate
 from nut_train.promise import confident_rate, crossfit_bound, pictures_needed
-from nut_train.promise_words import warnings_of
+from nut_train.promise_words import review_words, warnings_of
 from nut_train.thresholds import Rule
 
 SCORES = np.random.default_rng(0).gamma(9.0, 4.0, 60)
@@ -112,6 +112,40 @@ def test_review_begins_below_the_threshold_at_its_own_rate():
     found = calibrate(SCORES, SCORES, false_reject_rate=0.05, review_rate=0.2)
     assert found.point.review_from == calibrate(SCORES, SCORES, false_reject_rate=0.2).point.image.threshold
     assert found.point.review_from < found.point.image.threshold
+
+
+def test_of_the_review_is_said_what_its_rank_promises_and_no_more():
+    few = np.arange(1.0, 16.0)
+    found = calibrate(few, few, false_reject_rate=0.01, rule=Rule.VALUE, value=40.0, review_rate=0.05).to_json()
+    assert found["point"]["review_from"] > 15
+    assert review_words(found) == "at most 6.25% of good parts for review or rejected"
+    (line,) = warnings_of(found)
+    assert line.startswith("15 held-out pictures can speak for no less than 6.25% for review or rejected; 5% needs 19 ")
+    enough = calibrate(few, few, false_reject_rate=0.1, review_rate=0.25).to_json()
+    assert review_words(enough) == "at most 25% of good parts for review or rejected"
+    assert not any("review" in line for line in warnings_of(enough))
+
+
+def test_a_plain_quantile_warns_of_the_review_too():
+    few = np.arange(1.0, 16.0)
+    found = calibrate(few, few, false_reject_rate=0.05, rule=Rule.QUANTILE, review_rate=0.1).to_json()
+    assert review_words(found) == "at most 12.5% of good parts for review or rejected"
+    assert warnings_of(found)[-1] == (
+        "a plain quantile promises no more than 12.5% for review or rejected where 10% was asked for"
+    )
+
+
+def test_of_the_review_of_cross_fitted_pictures_is_said_what_is_aimed_at_and_what_is_proven():
+    given = {"false_reject_rate": 0.05, "review_rate": 0.2, "method": "crossfit", "folds": 5}
+    rate = 12 / 61  # k = ceil(61 * 0.8) = 49 of 60, so that 11 lie above
+    bound = 100 * crossfit_bound(60, 5, rate)
+    assert review_words(_json(**given)) == (
+        f"aimed at {100 * rate:.3g}% of good parts for review or rejected; proven (cross-validation+, full bank, no "
+        f"weighing, no whitening) is at most {bound:.3g}%"
+    )
+    assert "at most" not in review_words(_json(**given, is_whitened=True))
+    older = {key: value for key, value in _json(**given).items() if key != "review_promise"}
+    assert review_words(older) == "aimed at 20% of good parts for review or rejected"
 
 
 def test_where_the_pictures_do_not_tell_the_two_rates_apart_none_is_for_review_and_that_is_said():

@@ -62,6 +62,7 @@ class Calibration:
         is_whitened: Whether the models that scored the pictures whiten patches, each in its own way.
         asked_rate: The rate that was asked for, which the pixel threshold follows under every rule.
         promise: What is known of its false rejects.
+        review_promise: The same of good parts that are for review or rejected; None where none is for review.
     """
 
     false_reject_rate: float
@@ -75,6 +76,7 @@ class Calibration:
     folds: int = 1
     review_rate: float | None = None
     is_whitened: bool = False
+    review_promise: Promise | None = None
 
     @property
     def is_supported(self) -> bool:
@@ -171,18 +173,25 @@ def calibrate(
         raise InputError(
             f"all {count} calibration pictures score 0, so they show what others show; give pictures of different parts"
         )
-    put = quantile_threshold if rule is Rule.QUANTILE else threshold_at
+    by = Rule.QUANTILE if rule is Rule.QUANTILE else Rule.CONFORMAL  # the pixel threshold and the review, at any rule
+    put = quantile_threshold if by is Rule.QUANTILE else threshold_at
     image, pixel = conformal, put(map_peaks, false_reject_rate)
     if rule is Rule.QUANTILE:
         image = quantile_threshold(raw_scores, false_reject_rate)
     is_by_good = rule in {Rule.CONFORMAL, Rule.QUANTILE}
     if is_by_good:
-        above = count - min(place_of(count, false_reject_rate, rule), count)
+        above = _above(count, false_reject_rate, rule)
     else:
         image = _checked(value, rule)
         above = int((raw_scores > image).sum())
         false_reject_rate = (above + 1) / (count + 1)
-    review = None if review_rate is None else put(raw_scores, review_rate)
+    review, review_promise = None, None
+    if review_rate is not None and (lower := put(raw_scores, review_rate)) < image:
+        review = lower
+        above_review = _above(count, review_rate, by)
+        review_promise = promise(
+            pictures=count, above=above_review, folds=folds, is_by_good=True, is_whitened=is_whitened
+        )
     return Calibration(
         false_reject_rate=false_reject_rate,
         asked_rate=asked_rate,
@@ -194,12 +203,18 @@ def calibrate(
         review_rate=review_rate,
         is_whitened=is_whitened,
         promise=promise(pictures=count, above=above, folds=folds, is_by_good=is_by_good, is_whitened=is_whitened),
+        review_promise=review_promise,
         point=OperatingPoint(
             image=Scale(threshold=image, minimum=0.0, maximum=2 * image),
             pixel=Scale(threshold=pixel, minimum=0.0, maximum=2 * pixel),
-            review_from=None if review is None or review >= image else review,
+            review_from=review,
         ),
     )
+
+
+def _above(count: int, rate: float, rule: Rule) -> int:
+    """Return how many of so many scores a threshold at a rate may have above it."""
+    return count - min(place_of(count, rate, rule), count)
 
 
 def _checked(value: float | None, rule: Rule) -> float:

@@ -11,7 +11,7 @@ from nut_runtime.cli_errors import NutCommand
 from nut_runtime.errors import InputError
 from nut_train.config import DEVICES, TrainConfig
 from nut_train.kept_point import NO_REVIEW, kept_point
-from nut_train.promise_words import percent, warnings_of
+from nut_train.promise_words import percent, review_words, warnings_of
 from nut_train.thresholds import Rule
 
 __all__ = ["calibrate", "print_calibration", "threshold_options"]
@@ -134,10 +134,7 @@ def print_calibration(record: dict[str, Any]) -> None:
         "pictures"
     )
     if point.get("review_from") is not None:
-        click.echo(
-            f"review  above raw score {point['review_from']:.4g}: {percent(calibration['review_rate'])} of good parts "
-            "at most for review or rejected"
-        )
+        click.echo(f"review  above raw score {point['review_from']:.4g}: {review_words(calibration)}")
     for line in calibration.get("guarantee", ()):
         click.echo(f"holds   {line}")
     for line in warnings_of(calibration):
