@@ -50,15 +50,17 @@ def find_pictures(run: Run, root: Path | None, limit: int) -> ProofPictures:
     dataset = _dataset(run, root)
     held_out = set(run.record.get("split", {}).get("held_out", ()))
     grown, unseen = ([], []) if root is not None else (extension_pictures(run.record, name) for name in _ROLES)
-    own = [*(path for path in dataset.train_good if path.name in held_out), *unseen]
-    proof = [*own, *dataset.test_good, *dataset.defective] or list(dataset.train_good)
-    training = [*(path for path in dataset.train_good if path.name not in held_out), *grown]
+    joined = {path.resolve() for path in (*grown, *unseen)}  # which may lie beside the run's first ones
+    first = [path for path in dataset.train_good if path.resolve() not in joined]
+    own = [*(path for path in first if path.name in held_out), *unseen]
+    proof = [*own, *dataset.test_good, *dataset.defective] or first
+    training = [*(path for path in first if path.name not in held_out), *grown]
     return ProofPictures(
         dataset=dataset,
         proof=tuple(evenly(proof, limit)),
         training=tuple(training or proof),
         others=tuple(own or dataset.test_good or proof),
-        good=(*dataset.train_good, *grown, *unseen),
+        good=(*first, *grown, *unseen),
         held_out=tuple(own),
     )
 

@@ -238,6 +238,7 @@ def _point(
             review_rate=request.review_rate,
             method=scores.method,
             folds=scores.folds,
+            is_whitened=bool(manifest.provenance.get("whitened")),
         )
         if by_rate:
             image = image.moved_to(calibration.point.image.threshold)

@@ -79,6 +79,16 @@ def test_image_and_pixel_threshold_go_where_the_rate_puts_them(copy):
     assert (point.image.minimum, point.image.maximum) == (0, 2 * point.image.threshold)
 
 
+def test_of_whitened_folds_nothing_is_proven_in_a_bundle_either(copy):
+    data = json.loads((copy / MANIFEST).read_text())
+    data["calibration"]["good"] |= {"method": "crossfit", "folds": 2}
+    for is_whitened in (False, True):
+        data["provenance"]["whitened"] = is_whitened
+        write_json(copy / MANIFEST, data)
+        stated = set_threshold(copy, PointRequest(false_reject_rate=0.4)).calibration
+        assert (stated["promise"]["bound"] is None) == is_whitened
+
+
 def test_moved_back_it_is_the_same_bundle_again_but_for_its_history(copy):
     before = open_bundle(copy).manifest
     set_threshold(copy, PointRequest(false_reject_rate=0.4))

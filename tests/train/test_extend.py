@@ -16,6 +16,7 @@ from nut_runtime.errors import InputError
 from nut_runtime.pictures import read_picture
 from nut_runtime.scoring import is_defective, normalise
 from nut_train.bank_origin import read_origin
+from nut_train.cli import train
 from nut_train.compare import compare, open_side
 from nut_train.config import PointConfig
 from nut_train.crossfit import score_good
@@ -23,6 +24,7 @@ from nut_train.digests import digest
 from nut_train.embedding import embed
 from nut_train.explain import open_explainer
 from nut_train.extend import extend
+from nut_train.extend_cli import _FIXED, _TAKEN
 from nut_train.extend_config import ExtendConfig
 from nut_train.recalibrate import recalibrate
 from nut_train.run import CHECKPOINT, RECORD, Run, open_run
@@ -280,12 +282,12 @@ def test_with_ten_new_pictures_a_share_of_them_calibrates_and_stays_out_of_the_b
 
 def test_a_cross_fitted_run_keeps_its_scores_and_its_threshold(nuts, alarms, tmp_path):
     from nut_train.config import TrainConfig
-    from nut_train.train import train
+    from nut_train.train import train as train_run
 
     config = TrainConfig(
         image_height_px=64, image_width_px=64, coreset_ratio=0.1, calibration="crossfit", folds=2, device="cpu"
     )
-    base = train(nuts, tmp_path / "base", config)
+    base = train_run(nuts, tmp_path / "base", config)
     done = extend(base, alarms, tmp_path / "out", CPU).run
     assert done.record["held_out_scores"] == base.record["held_out_scores"]
     assert done.point == base.point
@@ -353,6 +355,8 @@ def test_the_command_says_what_changed_and_what_comes_next(run_folder, alarms, t
         pytest.param(["--image-size", "256"], "--image-size is as in", id="image-size-even-the-default"),
         pytest.param(["--neighbours", "3"], "--neighbours is as in", id="neighbours"),
         pytest.param(["--calibration", "crossfit"], "--calibration is as in", id="calibration"),
+        pytest.param(["--whiten"], "--whiten is as in", id="whiten"),
+        pytest.param(["--no-whiten"], "--whiten is as in", id="whiten-even-the-default"),
         pytest.param(["--holdout", "0.95"], "holdout 0.95, expected 0 to 0.9", id="holdout"),
         pytest.param(["--bank-size", "2"], "leaves no room: the bank has", id="bank-size"),
         pytest.param(["--bank-size", "900", "--bank-mb", "1"], "give one of them", id="two-sizes"),
@@ -366,6 +370,14 @@ def test_an_option_that_cannot_be_is_one_line_and_nothing_is_written(untested, a
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
     assert says in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_option_of_training_is_taken_or_refused_when_a_run_is_grown():
+    """Or it is one of the command itself, or changes no result."""
+    others = {"dataset", "out", "force", "logger", "base", "base_dataset", "batch_size", "workers"}
+    names = [*_FIXED, *_TAKEN, *others]
+    assert len(names) == len(set(names))
+    assert set(names) == {parameter.name for parameter in train.params}
 
 
 def test_base_dataset_without_extend_is_refused(nuts, tmp_path):
@@ -454,6 +466,45 @@ def test_a_base_whose_pictures_are_gone_or_changed_is_refused(copy, alarms, move
         extend(open_run(copy), alarms, tmp_path / "out", CPU)
     assert str(moved) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _renumber(run: Path, moved: Path) -> None:
+    """Exchange the names of a picture of the bank and of one that was held out."""
+    split = open_run(run).record["split"]
+    one, other = (moved / "train/good" / split[role][0] for role in ("bank", "held_out"))
+    one.rename(moved / "meanwhile")
+    other.rename(one)
+    (moved / "meanwhile").rename(other)
+
+
+def test_a_base_whose_pictures_have_each_others_names_is_refused(copy, alarms, moved, tmp_path):
+    """A held-out name that points at a picture of the bank would put the threshold far too low."""
+    _renumber(copy, moved)
+    with pytest.raises(InputError, match="is not the picture that") as caught:
+        extend(open_run(copy), alarms, tmp_path / "out", CPU, base_root=moved)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_older_record_that_does_not_say_which_picture_is_which_takes_no_changed_data_set(
+    copy, alarms, moved, tmp_path
+):
+    _edit(copy, lambda record: record["split"].pop("sha256"))
+    done = extend(open_run(copy), alarms, tmp_path / "out", CPU, base_root=moved).run
+    # as it was, each name has its picture, and the grown record says so from now on
+    split = done.record["split"]
+    assert set(split["sha256"]) == {*split["bank"], *split["held_out"]}
+    assert split["sha256"]["extended-1/0000.png"] == digest(alarms / "0000.png")
+    _renumber(copy, moved)
+    with pytest.raises(InputError, match="does not say which picture is which") as caught:
+        extend(open_run(copy), alarms, tmp_path / "other", CPU, base_root=moved)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_record_says_which_picture_is_which(run_folder, nuts):
+    split = open_run(run_folder).record["split"]
+    names = [*split["bank"], *split["held_out"]]
+    assert split["sha256"] == {name: digest(nuts / "train/good" / name) for name in names}
 
 
 def test_a_base_whose_data_set_was_moved_is_told_where(copy, alarms, moved, tmp_path):

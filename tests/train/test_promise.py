@@ -7,7 +7,7 @@ from scipy.stats import beta
 from nut_runtime.errors import InputError
 from nut_train.calibrate import calibrate
 from nut_train.promise import confident_rate, crossfit_bound, pictures_needed
-from nut_train.promise_words import warnings_of
+from nut_train.promise_words import review_words, warnings_of
 from nut_train.thresholds import Rule
 
 SCORES = np.random.default_rng(0).gamma(9.0, 4.0, 60)
@@ -67,6 +67,25 @@ def test_cross_fitted_pictures_promise_less_and_nothing_of_the_one_calibration()
     assert found["point"] == _json(false_reject_rate=0.1)["point"]
 
 
+@pytest.mark.parametrize("rule", [Rule.CONFORMAL, Rule.QUANTILE])
+def test_of_cross_fitted_pictures_nothing_is_proven_where_each_fold_has_its_own_whitening(rule):
+    """The final bank holds all rows of theirs, and its distances are smaller only in the same metric."""
+    found = _json(false_reject_rate=0.1, method="crossfit", folds=5, is_whitened=True, rule=rule)
+    assert found["promise"]["bound"] is None
+    assert found["promise"]["mean_rate"] == pytest.approx((7 if rule is Rule.QUANTILE else 6) / 61)
+    said = " ".join(found["guarantee"])
+    assert "aimed at" in said
+    assert "none is proven" in said
+    assert "at most" not in said
+    assert warnings_of(found) == []
+
+
+def test_a_whitening_takes_nothing_from_what_held_out_pictures_promise():
+    plain, whitened = (_json(false_reject_rate=0.1, is_whitened=whiten) for whiten in (False, True))
+    assert whitened["guarantee"] == plain["guarantee"]
+    assert whitened["promise"] == plain["promise"]
+
+
 def test_a_plain_quantile_warns_of_what_it_does_not_promise():
     found = _json(false_reject_rate=0.05, rule=Rule.QUANTILE)
     assert found["promise"]["bound"] == pytest.approx(4 / 61)
@@ -93,6 +112,40 @@ def test_review_begins_below_the_threshold_at_its_own_rate():
     found = calibrate(SCORES, SCORES, false_reject_rate=0.05, review_rate=0.2)
     assert found.point.review_from == calibrate(SCORES, SCORES, false_reject_rate=0.2).point.image.threshold
     assert found.point.review_from < found.point.image.threshold
+
+
+def test_of_the_review_is_said_what_its_rank_promises_and_no_more():
+    few = np.arange(1.0, 16.0)
+    found = calibrate(few, few, false_reject_rate=0.01, rule=Rule.VALUE, value=40.0, review_rate=0.05).to_json()
+    assert found["point"]["review_from"] > 15
+    assert review_words(found) == "at most 6.25% of good parts for review or rejected"
+    (line,) = warnings_of(found)
+    assert line.startswith("15 held-out pictures can speak for no less than 6.25% for review or rejected; 5% needs 19 ")
+    enough = calibrate(few, few, false_reject_rate=0.1, review_rate=0.25).to_json()
+    assert review_words(enough) == "at most 25% of good parts for review or rejected"
+    assert not any("review" in line for line in warnings_of(enough))
+
+
+def test_a_plain_quantile_warns_of_the_review_too():
+    few = np.arange(1.0, 16.0)
+    found = calibrate(few, few, false_reject_rate=0.05, rule=Rule.QUANTILE, review_rate=0.1).to_json()
+    assert review_words(found) == "at most 12.5% of good parts for review or rejected"
+    assert warnings_of(found)[-1] == (
+        "a plain quantile promises no more than 12.5% for review or rejected where 10% was asked for"
+    )
+
+
+def test_of_the_review_of_cross_fitted_pictures_is_said_what_is_aimed_at_and_what_is_proven():
+    given = {"false_reject_rate": 0.05, "review_rate": 0.2, "method": "crossfit", "folds": 5}
+    rate = 12 / 61  # k = ceil(61 * 0.8) = 49 of 60, so that 11 lie above
+    bound = 100 * crossfit_bound(60, 5, rate)
+    assert review_words(_json(**given)) == (
+        f"aimed at {100 * rate:.3g}% of good parts for review or rejected; proven (cross-validation+, full bank, no "
+        f"weighing, no whitening) is at most {bound:.3g}%"
+    )
+    assert "at most" not in review_words(_json(**given, is_whitened=True))
+    older = {key: value for key, value in _json(**given).items() if key != "review_promise"}
+    assert review_words(older) == "aimed at 20% of good parts for review or rejected"
 
 
 def test_where_the_pictures_do_not_tell_the_two_rates_apart_none_is_for_review_and_that_is_said():

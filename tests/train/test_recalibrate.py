@@ -15,6 +15,7 @@ from nut_runtime.scoring import is_defective, normalise
 from nut_train.config import PointConfig
 from nut_train.recalibrate import recalibrate, redraw_report
 from nut_train.run import CHECKPOINT, RECORD, open_run
+from nut_train.statistics.pixel_counts import PIXELS, PixelCounts
 from nut_train.thresholds import Rule, threshold_at
 
 
@@ -179,3 +180,99 @@ def test_a_broken_checkpoint_leaves_the_record_as_it_was(copy):
     with pytest.raises(InputError, match="can be read safely"):
         recalibrate(open_run(copy), PointConfig(false_reject_rate=0.3))
     assert (copy / RECORD).read_bytes() == before
+
+
+def test_the_report_alone_moves_nothing_and_is_drawn_anew(copy):
+    recalibrate(open_run(copy), PointConfig(rule=Rule.VALUE, value=31.5, false_reject_rate=0.2, review_rate=0.4))
+    before = open_run(copy).record
+    checkpoint = (copy / CHECKPOINT).read_bytes()
+    result = _nut("calibrate", copy, "--report", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    after = open_run(copy).record
+    assert (after["calibration"], after["history"]) == (before["calibration"], before["history"])
+    assert (copy / CHECKPOINT).read_bytes() == checkpoint
+    assert "The thresholds were moved at" not in (copy / "report.html").read_text()
+    assert f"report  {copy / 'report.html'}" in result.stdout
+
+
+def test_what_is_not_given_stays_as_the_run_has_it(copy):
+    point = PointConfig(rule=Rule.QUANTILE, false_reject_rate=0.2, review_rate=0.3)
+    recalibrate(open_run(copy), point)
+    assert _nut("calibrate", copy, "--review-rate", "0.5").exit_code == 0
+    calibration = open_run(copy).record["calibration"]
+    assert [calibration[key] for key in ("rule", "false_reject_rate", "review_rate")] == ["quantile", 0.2, 0.5]
+    assert _nut("calibrate", copy, "--false-reject-rate", "0.3").exit_code == 0
+    calibration = open_run(copy).record["calibration"]
+    assert [calibration[key] for key in ("rule", "false_reject_rate", "review_rate")] == ["quantile", 0.3, 0.5]
+    assert _nut("calibrate", copy, "--review-rate", "off").exit_code == 0
+    calibration = open_run(copy).record["calibration"]
+    assert [calibration[key] for key in ("rule", "false_reject_rate", "review_rate")] == ["quantile", 0.3, None]
+
+
+def test_a_threshold_put_by_hand_stays_and_the_rate_of_the_pixels_with_it(copy):
+    recalibrate(open_run(copy), PointConfig(rule=Rule.VALUE, value=31.5, false_reject_rate=0.3))
+    before = open_run(copy).point
+    assert _nut("calibrate", copy, "--review-rate", "0.45").exit_code == 0
+    after = open_run(copy).point
+    assert (after.image, after.pixel) == (before.image, before.pixel)
+
+
+def test_nothing_to_move_and_a_review_rate_that_does_not_fit_any_more_are_refused(copy):
+    recalibrate(open_run(copy), PointConfig(false_reject_rate=0.2, review_rate=0.3))
+    before = (copy / RECORD).read_bytes()
+    for options, says in (
+        ([], "nothing is to be moved"),
+        (["--report", "--reason", "none"], "nothing is to be moved"),
+        (["--false-reject-rate", "0.4"], "is 0.3, which is not above the false reject rate 0.4; give --review-rate"),
+        (["--review-rate", "much"], "'much' is not a valid"),
+    ):
+        result = _nut("calibrate", copy, *options)
+        assert result.exit_code == 2, result.output
+        assert says in result.stderr
+    assert (copy / RECORD).read_bytes() == before
+
+
+def test_the_help_says_that_what_is_not_given_stays():
+    text = " ".join(_nut("calibrate", "--help").stdout.split())
+    assert "What is not given stays as RUN has it now" in text
+    assert "nothing moves, and only the page is drawn anew" in text
+    assert "[default: 0.01]" not in text
+
+
+def _with_fewer_test_pictures(copy: Path, nuts: Path, place: Path) -> Path:
+    """Give a run a data set of its own, without the first good and the first defective test picture."""
+    shutil.copytree(nuts, place)
+    (place / "test/good/0000.png").unlink()
+    next(path for path in sorted((place / "test").rglob("*.png")) if path.parent.name != "good").unlink()
+    _edit(copy, dataset=json.loads((copy / RECORD).read_text())["dataset"] | {"path": str(place)})
+    return place
+
+
+def test_the_pixels_of_test_pictures_that_were_judged_again_are_kept_anew(copy, nuts, tmp_path):
+    _with_fewer_test_pictures(copy, nuts, tmp_path / "nuts")
+    run = redraw_report(open_run(copy), device="cpu")
+    pictures = run.record["evaluation"]["pictures"]
+    assert len(pictures) == 7
+    assert PixelCounts.load(copy / PIXELS).places.max() < 7
+    sure = recalibrate(run, PointConfig(false_reject_rate=0.3)).record["evaluation"]["confidence"]["intervals"]
+    assert sure["pixel.auroc"] == run.record["evaluation"]["confidence"]["intervals"]["pixel.auroc"]
+
+
+def test_without_masks_no_pixels_of_before_are_left(copy, nuts, tmp_path):
+    place = _with_fewer_test_pictures(copy, nuts, tmp_path / "nuts")
+    shutil.rmtree(place / "ground_truth")
+    assert (copy / PIXELS).is_file()
+    redraw_report(open_run(copy), device="cpu")
+    assert not (copy / PIXELS).exists()
+
+
+@pytest.mark.parametrize("missing", ["good", "defect"])
+def test_pixels_that_an_earlier_version_left_of_other_pictures_take_no_part(copy, missing):
+    evaluation = open_run(copy).record["evaluation"]
+    assert "pixel.auroc" in evaluation["confidence"]["intervals"]
+    gone = next(one for one in evaluation["pictures"] if (one["kind"] == "good") == (missing == "good"))
+    pictures = [one for one in evaluation["pictures"] if one is not gone]
+    pixel = evaluation["pixel"] | {"masks": sum(one["kind"] != "good" for one in pictures)}
+    _edit(copy, evaluation=evaluation | {"pictures": pictures, "pixel": pixel})
+    moved = recalibrate(open_run(copy), PointConfig(false_reject_rate=0.3)).record["evaluation"]
+    assert "pixel.auroc" not in moved["confidence"]["intervals"]

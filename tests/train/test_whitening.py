@@ -16,6 +16,7 @@ from nut_train.embedding import embed
 from nut_train.extend import extend
 from nut_train.extend_config import ExtendConfig
 from nut_train.predict import Prediction, predict
+from nut_train.recalibrate import recalibrate
 from nut_train.run import RECORD, open_run
 from nut_train.train import train
 from nut_train.whitening import find_whitening
@@ -115,3 +116,21 @@ def test_a_whitened_run_grows_by_whitened_patches(whitened, alarms, tmp_path):
     patches = torch.cat([embed(model, read_picture(path)).flatten(0, 1) for path in sorted(alarms.iterdir())])
     nearest = torch.cdist(bank[len(before) :], patches, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
     assert nearest.max() < 1e-4  # the very patches: a batch of one here and there
+
+
+def test_a_cross_fitted_run_with_whitening_says_that_nothing_is_proven(nuts, alarms, tmp_path):
+    config = TrainConfig(
+        image_height_px=64,
+        image_width_px=64,
+        coreset_ratio=0.1,
+        calibration="crossfit",
+        folds=2,
+        whiten=True,
+        device="cpu",
+    )
+    run = train(nuts, tmp_path / "run", config)
+    grown = extend(run, alarms, tmp_path / "grown", ExtendConfig(device="cpu")).run
+    for found in (run, grown, recalibrate(run, config.point)):
+        assert "none is proven" in found.record["calibration"]["guarantee"][0]
+        assert found.record["calibration"]["promise"]["bound"] is None
+    assert "none is proven" in (tmp_path / "run/report.html").read_text()

@@ -59,7 +59,10 @@ class Calibration:
         method: `holdout` or `crossfit`.
         folds: Models that scored the pictures; 1 for `holdout`.
         review_rate: Share of good parts that may be for review or rejected; None asks for no review.
+        is_whitened: Whether the models that scored the pictures whiten patches, each in its own way.
+        asked_rate: The rate that was asked for, which the pixel threshold follows under every rule.
         promise: What is known of its false rejects.
+        review_promise: The same of good parts that are for review or rejected; None where none is for review.
     """
 
     false_reject_rate: float
@@ -67,10 +70,13 @@ class Calibration:
     smallest_rate: float
     point: OperatingPoint
     promise: Promise
+    asked_rate: float
     rule: Rule = Rule.CONFORMAL
     method: str = "holdout"
     folds: int = 1
     review_rate: float | None = None
+    is_whitened: bool = False
+    review_promise: Promise | None = None
 
     @property
     def is_supported(self) -> bool:
@@ -136,6 +142,7 @@ def calibrate(
     review_rate: float | None = None,
     method: str = "holdout",
     folds: int = 1,
+    is_whitened: bool = False,
 ) -> Calibration:
     """Return the operating point at a stated false-reject rate.
 
@@ -154,44 +161,60 @@ def calibrate(
             is no score between the two thresholds, there is none either.
         method: `holdout` or `crossfit`; only recorded, and decides about what is promised.
         folds: Models that gave the scores; 1 for `holdout`.
+        is_whitened: Whether these whiten patches.
 
     Raises:
         InputError: If there are no scores, one is not finite, or all are 0: the pictures are then copies of those in
             the bank, and every other part would be rejected.
     """
-    count = int(raw_scores.size)
+    count, asked_rate = int(raw_scores.size), false_reject_rate
     conformal = threshold_at(raw_scores, false_reject_rate)
     if raw_scores.max() <= 0:
         raise InputError(
             f"all {count} calibration pictures score 0, so they show what others show; give pictures of different parts"
         )
-    put = quantile_threshold if rule is Rule.QUANTILE else threshold_at
+    by = Rule.QUANTILE if rule is Rule.QUANTILE else Rule.CONFORMAL  # the pixel threshold and the review, at any rule
+    put = quantile_threshold if by is Rule.QUANTILE else threshold_at
     image, pixel = conformal, put(map_peaks, false_reject_rate)
     if rule is Rule.QUANTILE:
         image = quantile_threshold(raw_scores, false_reject_rate)
     is_by_good = rule in {Rule.CONFORMAL, Rule.QUANTILE}
     if is_by_good:
-        above = count - min(place_of(count, false_reject_rate, rule), count)
+        above = _above(count, false_reject_rate, rule)
     else:
         image = _checked(value, rule)
         above = int((raw_scores > image).sum())
         false_reject_rate = (above + 1) / (count + 1)
-    review = None if review_rate is None else put(raw_scores, review_rate)
+    review, review_promise = None, None
+    if review_rate is not None and (lower := put(raw_scores, review_rate)) < image:
+        review = lower
+        above_review = _above(count, review_rate, by)
+        review_promise = promise(
+            pictures=count, above=above_review, folds=folds, is_by_good=True, is_whitened=is_whitened
+        )
     return Calibration(
         false_reject_rate=false_reject_rate,
+        asked_rate=asked_rate,
         held_out=count,
         smallest_rate=1 / (count + 1),
         rule=rule,
         method=method,
         folds=folds,
         review_rate=review_rate,
-        promise=promise(pictures=count, above=above, folds=folds, is_by_good=is_by_good),
+        is_whitened=is_whitened,
+        promise=promise(pictures=count, above=above, folds=folds, is_by_good=is_by_good, is_whitened=is_whitened),
+        review_promise=review_promise,
         point=OperatingPoint(
             image=Scale(threshold=image, minimum=0.0, maximum=2 * image),
             pixel=Scale(threshold=pixel, minimum=0.0, maximum=2 * pixel),
-            review_from=None if review is None or review >= image else review,
+            review_from=review,
         ),
     )
+
+
+def _above(count: int, rate: float, rule: Rule) -> int:
+    """Return how many of so many scores a threshold at a rate may have above it."""
+    return count - min(place_of(count, rate, rule), count)
 
 
 def _checked(value: float | None, rule: Rule) -> float:

@@ -47,7 +47,7 @@ _DEFAULTS = TrainConfig()
     show_default=True,
     help="Compare patches in units of how good ones vary (Mahalanobis).",
 )
-@threshold_options
+@threshold_options()
 @click.option(
     "--calibration",
     type=click.Choice(CALIBRATIONS),
@@ -140,6 +140,7 @@ def train(
     height, width = parse_image_size(image_size)
     if coreset_ratio is not None and (options["bank_size"] is not None or options["bank_mb"] is not None):
         raise InputError("a coreset ratio and a size of the bank were given; give one of them")
+    options["review_rate"] = options["review_rate"] or None  # off, of which only a run that is there has a use
     config = TrainConfig(
         layers=tuple(layer.strip() for layer in layers.split(",") if layer.strip()),
         image_height_px=height,

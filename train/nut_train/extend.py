@@ -249,6 +249,8 @@ class _Growing:
         """Return the grown run's record, without what changed."""
         run, new, base = self.run, self.new, self.base
         split, bank = run.record["split"], run.record["bank"]
+        joined = {new.name(path, self.step): sha256 for path, sha256 in new.digests.items()}
+        sha256_of = {name: sha256 for sha256, name in [*base.in_bank.items(), *base.calibrating.items()]} | joined
         scores = run.record["held_out_scores"] if self._is_crossfit else [self._named(one) for one in done.held_out]
         record: dict[str, Any] = {
             **{key: value for key, value in run.record.items() if key not in _STALE},
@@ -263,6 +265,7 @@ class _Growing:
                     *(name for name in split["held_out"] if name not in new.moved),
                     *(new.name(path, self.step) for path in new.held_out),
                 ],
+                "sha256": {name: sha256 for name, sha256 in sha256_of.items() if name not in new.moved},
             },
             "calibration": done.calibration.to_json(),
             "bank": {
@@ -344,4 +347,5 @@ class _Growing:
             review_rate=self.point.review_rate,
             method=self.scores.method,
             folds=self.scores.folds,
+            is_whitened=self.run.config.whiten,
         )

@@ -20,6 +20,7 @@ _FIXED = (
     "backbone_weights",
     "image_size",
     "neighbours",
+    "whiten",
     "calibration",
     "folds",
 )  # batch size and workers change no result, so they may be given

@@ -5,8 +5,8 @@ from math import inf
 
 from nut_runtime.errors import InputError
 from nut_train.config import DEVICES, PointConfig, TrainConfig
+from nut_train.kept_point import kept_point
 from nut_train.run import Run
-from nut_train.thresholds import Rule
 
 __all__ = ["ExtendConfig"]
 
@@ -27,7 +27,7 @@ class ExtendConfig:
         false_reject_rate: Share of good parts that may be rejected.
         threshold: How the image threshold is found, a `Rule`.
         threshold_value: The raw image threshold, for the rule `value`.
-        review_rate: Share of good parts that may be for review or rejected.
+        review_rate: Share of good parts that may be for review or rejected; `kept_point.NO_REVIEW` asks for none.
         device: `auto`, `cpu` or `cuda`.
     """
 
@@ -67,20 +67,12 @@ class ExtendConfig:
         Raises:
             InputError: If what was given does not fit together, or with what the run has.
         """
-        calibration = run.record["calibration"]
-        kept = Rule(calibration.get("rule", Rule.CONFORMAL))
-        rule = kept if self.threshold is None else Rule(self.threshold)
-        # The rate of a threshold that good scores did not put was counted, not asked for.
-        is_asked = kept in {Rule.CONFORMAL, Rule.QUANTILE}
-        rate = float(calibration["false_reject_rate"]) if is_asked else run.config.false_reject_rate
-        value = self.threshold_value
-        if value is None and rule is Rule.VALUE and self.threshold is None:
-            value = run.point.image.threshold
-        return PointConfig(
-            false_reject_rate=rate if self.false_reject_rate is None else self.false_reject_rate,
-            rule=rule,
-            value=value,
-            review_rate=calibration.get("review_rate") if self.review_rate is None else self.review_rate,
+        return kept_point(
+            run,
+            false_reject_rate=self.false_reject_rate,
+            threshold=self.threshold,
+            threshold_value=self.threshold_value,
+            review_rate=self.review_rate,
         )
 
     def arguments(self, run: Run, point: PointConfig) -> TrainConfig:

@@ -74,7 +74,8 @@ def find_base(run: Run, root: Path | None) -> BasePictures:
         root: Where its data set lies now; None takes the place where it was trained.
 
     Raises:
-        InputError: If the data set is gone, or a picture of it is gone or changed.
+        InputError: If the data set is gone, or a picture of it is gone, changed or under another one's name; or the
+            data set has changed and the record is from before it said which picture is which.
     """
     place = Path(run.record["dataset"]["path"]) if root is None else root
     if not place.is_dir():
@@ -84,17 +85,21 @@ def find_base(run: Run, root: Path | None) -> BasePictures:
         )
     dataset = open_dataset(place)
     is_changed = fingerprint(dataset) != run.record["dataset"]["fingerprint"]
-    known = run.record.get("train_sha256")
-    if known is None and is_changed:  # a record from before there were digests
-        raise InputError(f"{place} has changed since {run.folder} was trained; train again")
     split = run.record["split"]
     recorded = {one["name"]: one["sha256"] for step in steps_of(run.record) for one in step["pictures"]}
+    known = {**split.get("sha256", {}), **recorded}
+    named = [name for role in ("bank", "held_out") for name in split.get(role, ())]
+    if is_changed and not known.keys() >= set(named):  # a record from before there were digests by name
+        raise InputError(
+            f"{place} has changed since {run.folder} was trained, whose record does not say which picture is which; "
+            "put it back as it was, or train again"
+        )
     roles: dict[str, dict[str, str]] = {"bank": {}, "held_out": {}}  # a repeat has the bytes of one of these
     for role, found in roles.items():
         for name in split.get(role, ()):
             # What an earlier growing put into the bank is not needed again, so it may be gone.
             is_needed = role == "held_out" or name not in recorded
-            sha256 = _checked(run, place, name, known) if is_needed else recorded[name]
+            sha256 = _checked(run, place, name, known.get(name)) if is_needed else recorded[name]
             found[sha256] = name
     return BasePictures(
         dataset=dataset,
@@ -105,8 +110,8 @@ def find_base(run: Run, root: Path | None) -> BasePictures:
     )
 
 
-def _checked(run: Run, root: Path, name: str, known: Sequence[str] | None) -> str:
-    """Return the digest of one of the run's pictures.
+def _checked(run: Run, root: Path, name: str, known: str | None) -> str:
+    """Return the digest of one of the run's pictures; `known` is what it was, where the record says so.
 
     Raises:
         InputError: If it is gone, or not what it was.
@@ -115,7 +120,7 @@ def _checked(run: Run, root: Path, name: str, known: Sequence[str] | None) -> st
     if not path.is_file():
         raise InputError(f"{path}, which {run.folder} was trained on, is missing; put it back, or train again")
     sha256 = digest(path)
-    if known is not None and sha256 not in known:
+    if known is not None and sha256 != known:
         raise InputError(f"{path} is not the picture that {run.folder} was trained on; put it back, or train again")
     return sha256
 

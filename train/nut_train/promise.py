@@ -9,8 +9,10 @@
 - Cross-fitted: the proof of CV+ (Barber et al. 2021, "Predictive inference with the jackknife+", theorem 4; Vovk 2015,
   "Cross-conformal predictors") gives 2 alpha + min(2 (1 - 1/K) / (n/K + 1), (1 - K/n) / (K + 1)). It is of a test
   against each of the K models. The final model's bank holds every fold's, so its distances are none larger and it
-  rejects no more than that test, as long as no coreset thins the bank and no neighbours weigh the score. With them the
-  proof does not hold to the letter, and nothing is said of the one set at hand.
+  rejects no more than that test, as long as distances are the same in all, no coreset thins the bank and no neighbours
+  weigh the score. With the latter two the proof does not hold to the letter. With a whitening, which each fold finds
+  anew, the distances are of different metrics and none need be smaller: nothing is proven. Nothing is said of the one
+  set at hand.
 """
 
 import math
@@ -34,7 +36,7 @@ class Promise:
         above: How many of them the threshold lets be rejected.
         mean_rate: (above + 1) / (n + 1).
         bound: Largest probability that is proven for a fresh good part, on average over calibrations; None where the
-            threshold was not put by the good scores alone.
+            threshold was not put by the good scores alone, or each fold compared patches in a metric of its own.
         confident_rate: Rate that is not exceeded with 95% confidence, for this very calibration; None where the
             pictures are cross-fitted.
     """
@@ -50,7 +52,7 @@ class Promise:
         return asdict(self)
 
 
-def promise(*, pictures: int, above: int, folds: int, is_by_good: bool) -> Promise:
+def promise(*, pictures: int, above: int, folds: int, is_by_good: bool, is_whitened: bool = False) -> Promise:
     """Return what a threshold promises.
 
     Args:
@@ -58,6 +60,7 @@ def promise(*, pictures: int, above: int, folds: int, is_by_good: bool) -> Promi
         above: How many of their scores may lie above it.
         folds: Models that scored them; 1 for held-out pictures.
         is_by_good: Whether it was put by these scores alone.
+        is_whitened: Whether patches are whitened, by each model in its own way.
     """
     mean_rate = (above + 1) / (pictures + 1)
     bound: float | None = mean_rate if folds == 1 else crossfit_bound(pictures, folds, mean_rate)
@@ -65,7 +68,7 @@ def promise(*, pictures: int, above: int, folds: int, is_by_good: bool) -> Promi
         pictures=pictures,
         above=above,
         mean_rate=mean_rate,
-        bound=bound if is_by_good else None,
+        bound=bound if is_by_good and (folds == 1 or not is_whitened) else None,
         confident_rate=confident_rate(pictures, above) if folds == 1 else None,
     )
 

@@ -15,11 +15,12 @@ import numpy as np
 from nut_dataset.layout import GOOD, list_dataset
 from nut_dataset.progress import Progress, no_progress
 from nut_runtime.atomic import write_bytes, write_json, write_text
-from nut_runtime.errors import InputError
+from nut_runtime.errors import InputError, OutputError
 from nut_runtime.scoring import OperatingPoint, is_defective, normalise
 from nut_train.calibrate import Calibration, calibrate
 from nut_train.config import PointConfig
 from nut_train.run import CHECKPOINT, RECORD, Run, open_run
+from nut_train.statistics.pixel_counts import PIXELS, PixelCounts
 from nut_train.thresholds import Rule, best_f1_threshold
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def recalibrate(run: Run, config: PointConfig, *, reason: str = "") -> Run:
         review_rate=config.review_rate,
         method=scores.method,
         folds=scores.folds,
+        is_whitened=run.config.whiten,
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     older = {"until": now, "reason": reason, "calibration": run.record["calibration"]}
@@ -79,13 +81,16 @@ def recalibrate(run: Run, config: PointConfig, *, reason: str = "") -> Run:
     return open_run(run.folder)
 
 
-def redraw_report(run: Run, *, device: str = "auto", progress: Progress = no_progress) -> None:
+def redraw_report(run: Run, *, device: str = "auto", progress: Progress = no_progress) -> Run:
     """Judge the test pictures again and write the run's report anew, with all its figures at the present thresholds.
 
     Args:
         run: A finished run whose data set is still where it was.
         device: `auto`, `cpu` or `cuda`.
         progress: Told of each picture.
+
+    Returns:
+        The run as `open_run` reads it now.
 
     Raises:
         InputError: If the data set is gone.
@@ -109,8 +114,12 @@ def redraw_report(run: Run, *, device: str = "auto", progress: Progress = no_pro
         progress=progress,
     )
     record = {**run.record, "evaluation": None if evaluation is None else evaluation.to_json(root)}
+    _remove(run.folder / PIXELS)  # first, so that no record stands beside the pixels of another's pictures
     write_json(run.folder / RECORD, record)
+    if evaluation is not None and evaluation.pixels is not None:
+        evaluation.pixels.save(run.folder / PIXELS)
     write_report(run.folder, record, evaluation, try_explainer(run, device=device))
+    return open_run(run.folder)
 
 
 def _best_f1(run: Run, pictures: list[Mapping[str, Any]]) -> float:
@@ -134,7 +143,6 @@ def _judged_anew(run: Run, calibration: Calibration) -> dict[str, Any]:
     """
     from nut_train.metrics import image_metrics
     from nut_train.statistics.confidence import confidence
-    from nut_train.statistics.pixel_counts import PIXELS, PixelCounts
     from nut_train.statistics.scored import Scored
 
     evaluation = run.record["evaluation"]
@@ -146,7 +154,7 @@ def _judged_anew(run: Run, calibration: Calibration) -> dict[str, Any]:
         kinds=tuple(str(one["kind"]) for one in pictures),
         scores=raw.astype(np.float64),
         rejected=rejected,
-        pixels=PixelCounts.load(run.folder / PIXELS) if (run.folder / PIXELS).is_file() else None,
+        pixels=_kept_pixels(run),
         false_reject_rate=calibration.false_reject_rate,
     )
     figures = image_metrics(scored.scores, scored.defective, rejected)
@@ -159,6 +167,39 @@ def _judged_anew(run: Run, calibration: Calibration) -> dict[str, Any]:
             for one, score, label in zip(pictures, scores, rejected, strict=True)
         ],
     }
+
+
+def _kept_pixels(run: Run) -> PixelCounts | None:
+    """Return the kept maps of a run's judged test pictures; None where they are not there, or of other pictures.
+
+    Earlier versions left those of before when they judged changed test pictures.
+    """
+    if not (run.folder / PIXELS).is_file():
+        return None
+    pixels = PixelCounts.load(run.folder / PIXELS)
+    evaluation = run.record["evaluation"]
+    kinds = dict(enumerate(str(one["kind"]) for one in evaluation["pictures"]))
+    good = {place for place, kind in kinds.items() if kind == GOOD}  # each of which has a map
+    marked = pixels.marked.any(axis=1)
+    places = {int(place) for place in pixels.places}
+    is_theirs = (
+        places <= set(kinds)
+        and {int(place) for place in pixels.places[~marked]} >= good
+        and int(marked.sum()) == (evaluation["pixel"] or {}).get("masks")
+    )
+    return pixels if is_theirs else None
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that may be there.
+
+    Raises:
+        OutputError: If it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
 def changed_checkpoint(path: Path, point: OperatingPoint, bank: "Tensor | None" = None) -> bytes:
@@ -207,7 +248,7 @@ def _note_in_report(path: Path, point: OperatingPoint, now: str) -> None:
         page = page[:begin] + page[end + len(_NOTE_END) :]
     note = (
         f'{_NOTE_BEGIN}<p class="warn">The thresholds were moved at {now}, to raw {point.image.threshold:.4g} for a '
-        "part. The verdicts and figures below are from before; run.json has those of now, and nut calibrate --report "
-        f"draws this page anew.</p>{_NOTE_END}"
+        "part. The verdicts and figures below are from before; run.json has those of now, and nut calibrate "
+        f"RUN --report draws this page anew and moves nothing.</p>{_NOTE_END}"
     )
     write_text(path, page.replace("<body>", f"<body>{note}", 1))

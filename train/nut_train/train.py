@@ -177,7 +177,8 @@ def write_run(
     Raises:
         InputError: If the features are not finite.
     """
-    seen = sorted({digest(path) for path in prepared.dataset.train_good})
+    digests = {path: digest(path) for path in prepared.dataset.train_good}
+    seen = sorted(set(digests.values()))
     scores = _score_good(model, prepared, config, progress)
     value = config.threshold_value
     if config.point.rule is Rule.F1:
@@ -198,6 +199,8 @@ def write_run(
     if evaluation is not None and evaluation.pixels is not None:
         evaluation.pixels.save(folder / PIXELS)
     record = _record(prepared, config, calibration)
+    chosen = [*prepared.split.bank, *prepared.split.held_out]
+    record["split"]["sha256"] = {path.name: digests[path] for path in chosen}
     record["bank"] = {"rows": len(bank), "width": int(bank.shape[1]), "patches": fitted.patches}
     record["resumed_pictures"] = fitted.resumed
     record["held_out_scores"] = [score.to_json() for score in scores]
@@ -240,6 +243,7 @@ def _calibrate(scores: Sequence[GoodScore], config: TrainConfig, value: float | 
         review_rate=config.review_rate,
         method=config.calibration,
         folds=len(folds),
+        is_whitened=config.whiten,
     )
 
 
