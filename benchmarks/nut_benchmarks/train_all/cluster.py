@@ -15,7 +15,7 @@ from typing import Any
 from nut_benchmarks.train_all.cluster_address import LOCAL, RAY_SETTINGS
 from nut_benchmarks.train_all.job import Job
 from nut_benchmarks.train_all.processes import PART_BYTES, Share
-from nut_benchmarks.train_all.status import Status, write_failure
+from nut_benchmarks.train_all.status import Status, finished_status, write_failure
 from nut_runtime import __version__
 from nut_runtime.atomic import write_text
 from nut_runtime.errors import InputError
@@ -135,6 +135,8 @@ class RayWorkers:
             reason = "its worker was killed, perhaps for want of memory"
         except errors.RayError as error:
             reason = f"{type(error).__name__}: {error}"
+        if (status := finished_status(job)) is not None:  # it died after its part was finished
+            return status
         times = "" if job.attempts == 1 else f" ({job.attempts} attempts)"
         return write_failure(job, " ".join(reason.split())[:300] + times)
 

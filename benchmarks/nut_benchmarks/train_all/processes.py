@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nut_benchmarks.train_all.job import Job
-from nut_benchmarks.train_all.status import State, Status, read_status, write_failure
+from nut_benchmarks.train_all.status import State, Status, finished_status, write_failure
 from nut_runtime.errors import InputError, OutputError
 from nut_runtime.machine import this_machine
 from nut_train.free_memory import free_memory_bytes
@@ -178,9 +178,7 @@ def _outcome(one: _Running) -> Status | None:
     """Return what came of a process that has ended; None where it is to be begun again."""
     _close(one.process)
     code, job = one.process.returncode, one.job
-    status = read_status(job.out)
-    has_said = status is not None and status.pass_id == job.pass_id and status.state is not State.STARTED
-    if status is not None and has_said:
+    if (status := finished_status(job)) is not None:
         if status.state is State.DONE:
             (job.out / LOG).unlink(missing_ok=True)
         return status

@@ -10,7 +10,7 @@ from typing import Any, Self
 from nut_benchmarks.train_all.job import Job
 from nut_runtime.atomic import write_json
 
-__all__ = ["STATUS", "State", "Status", "read_status", "write_failure", "write_status"]
+__all__ = ["STATUS", "State", "Status", "finished_status", "read_status", "write_failure", "write_status"]
 
 STATUS = "part.json"
 _SCHEMA = 1
@@ -83,6 +83,13 @@ def read_status(folder: Path) -> Status | None:
         return Status.from_json(json.loads((folder / STATUS).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def finished_status(job: Job) -> Status | None:
+    """Return what came of a part, where its worker has said so in this pass, however it ended itself; else None."""
+    status = read_status(job.out)
+    is_said = status is not None and status.pass_id == job.pass_id and status.state is not State.STARTED
+    return status if is_said else None
 
 
 def write_status(folder: Path, status: Status) -> Status:
