@@ -100,10 +100,9 @@ def train_all(
             standings = look_at_parts(todo, progress)
         left = [standing.job for standing in standings if standing.why is not None]
         say(f"{len(parts)} parts, {len(left)} to do")
-        uses_gpu = any(job.train["device"] != "cpu" for job in left)
         try:
             with (
-                _workers(address, left, jobs, threads, root.resolve(), out.resolve(), uses_gpu) as workers,
+                _workers(address, left, jobs, threads, root.resolve(), out.resolve()) as workers,
                 progress_bars() as progress,
             ):
                 summary = do_parts(root, out, standings, workers, command=_command(), progress=progress, say=say)
@@ -124,17 +123,17 @@ def _workers(
     threads: int | None,
     root: Path,
     out: Path,
-    uses_gpu: bool,
 ) -> "Iterator[Workers]":
     """Give what does the parts: processes, or the tasks of a cluster."""
     from dataclasses import replace
 
     import torch
 
-    from nut_benchmarks.train_all.processes import Processes, share_machine
+    from nut_benchmarks.train_all.processes import Processes, share_machine, visible_gpus
 
-    gpus = torch.cuda.device_count() if uses_gpu else 0
-    share = share_machine(len(left), jobs=jobs, threads=threads, gpus=gpus)
+    uses_gpu = any(job.uses_gpu for job in left)
+    gpus = visible_gpus(torch.cuda.device_count()) if uses_gpu else ()
+    share = share_machine(len(left), jobs=jobs, threads=threads, gpus=len(gpus))
     if address is None or not left:
         yield Processes(share, gpus=gpus)
         return
@@ -142,7 +141,7 @@ def _workers(
 
     if address != "local":
         share = replace(share, jobs=jobs or 0, threads=threads or CLUSTER_THREADS)
-    with ray_workers(address, share=share, root=root, out=out, uses_gpu=uses_gpu) as workers:
+    with ray_workers(address, share=share, root=root, out=out) as workers:
         yield workers
 
 

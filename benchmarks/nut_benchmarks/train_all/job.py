@@ -47,6 +47,11 @@ class Job:
         """What the result depends on, besides the pictures."""
         return {"train": dict(self.train), "export": dict(self.export), "weights_sha256": self.weights_sha256}
 
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether it is done on a GPU, where there is one."""
+        return bool(self.train["device"] != "cpu")
+
     def to_text(self) -> str:
         """Return it as one line of JSON."""
         return json.dumps(asdict(self) | {"data": str(self.data), "out": str(self.out)})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Self
 
 from nut_benchmarks.train_all.job import Job
 from nut_runtime.atomic import write_json
+from nut_runtime.errors import OutputError
 
 __all__ = ["STATUS", "State", "Status", "finished_status", "read_status", "write_failure", "write_status"]
 
@@ -103,11 +105,7 @@ def write_status(folder: Path, status: Status) -> Status:
 
 
 def write_failure(job: Job, reason: str) -> Status:
-    """Say of a part whose worker can no longer do so that it failed.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
+    """Return that a part failed whose worker can no longer say so, and write it, if its folder can be written."""
     status = read_status(job.out)
     if status is None or status.pass_id != job.pass_id:  # it died before it could begin
         status = Status(
@@ -120,5 +118,8 @@ def write_failure(job: Job, reason: str) -> Status:
             pid=0,
             began="",
         )
-    job.out.mkdir(parents=True, exist_ok=True)
-    return write_status(job.out, replace(status, state=State.FAILED, reason=" ".join(reason.split())))
+    status = replace(status, state=State.FAILED, reason=" ".join(reason.split()))
+    with suppress(OSError, OutputError):  # often the very reason
+        job.out.mkdir(parents=True, exist_ok=True)
+        write_status(job.out, status)
+    return status

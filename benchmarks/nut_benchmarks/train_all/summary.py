@@ -41,7 +41,7 @@ class Row:
             state = "done" if status.pass_id == pass_id else "kept"
         elif status is not None and status.state is State.FAILED and status.pass_id == pass_id:
             state = "failed"
-        is_older = state in {"failed", "waiting"} and (out / name / BUNDLE / MANIFEST).is_file()
+        is_older = state in {"failed", "waiting"} and _is_file(out / name / BUNDLE / MANIFEST)
         return cls(name=name, state=state, status=status, has_older_bundle=is_older)
 
     @property
@@ -79,6 +79,13 @@ class Summary:
     def count(self, *states: str) -> int:
         """Return how many parts are in one of these states."""
         return sum(row.state in states for row in self.rows)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be looked into
+        return False
 
 
 def _number(key: str, form: str) -> Callable[[Row], str]:

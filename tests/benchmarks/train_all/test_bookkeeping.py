@@ -1,6 +1,7 @@
 """What is to be done, what is kept, and the table: without a training."""
 
 import csv
+import errno
 import html
 import json
 import shutil
@@ -15,7 +16,7 @@ from nut_benchmarks.cli import main
 from nut_benchmarks.train_all.config import read_config
 from nut_benchmarks.train_all.every_part import do_parts, look_at_parts, make_jobs, own_output
 from nut_benchmarks.train_all.parts import find_parts
-from nut_benchmarks.train_all.processes import Share, share_machine
+from nut_benchmarks.train_all.processes import Processes, Share, share_machine, visible_gpus
 from nut_benchmarks.train_all.standing import checkpoint_facts, standing_of
 from nut_benchmarks.train_all.status import State, Status, read_status, write_failure, write_status
 from nut_benchmarks.train_all.work import do_part
@@ -221,6 +222,59 @@ def test_a_mistake_in_the_configuration_ends_before_any_work(root, tmp_path):
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "part.a.train: holdout 5" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_part_whose_folder_cannot_be_written_fails_and_the_others_are_done(root, tmp_path):
+    out = tmp_path / "out"
+    jobs = _jobs(root, out)
+    with own_output(root, out):
+        (out / "a").touch()  # in the way of its folder
+        summary = do_parts(root, out, look_at_parts(jobs), Processes(Share(jobs=1, threads=1)))
+    assert [(row.name, row.state) for row in summary.rows] == [("a", "failed"), ("deep/b", "failed")]
+    assert summary.rows[0].reason == f"cannot write {out / 'a'}: File exists"
+    assert "different good pictures" in summary.rows[1].reason  # it was looked at: its own mistake is told
+    assert json.loads((out / "summary.json").read_text())["parts"][0]["reason"] == summary.rows[0].reason
+
+
+def test_a_process_that_the_system_does_not_start_is_a_part_that_failed(root, tmp_path, monkeypatch):
+    def no_process(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", no_process)
+    found = list(Processes(Share(jobs=1, threads=1)).finished(_jobs(root, tmp_path / "out")))
+    assert [status.state for status in found] == [State.FAILED, State.FAILED]
+    assert found[0].reason == "cannot start its process: Resource temporarily unavailable"
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "names"),
+    [
+        pytest.param(None, 2, ("0", "1"), id="all"),
+        pytest.param("", 0, (), id="none"),
+        pytest.param("3, 5", 2, ("3", "5"), id="some"),
+        pytest.param("GPU-8a1f,GPU-77c0", 2, ("GPU-8a1f", "GPU-77c0"), id="ids"),
+        pytest.param("MIG-0a,MIG-1b", 1, ("MIG-0a", "MIG-1b"), id="parts-of-one"),
+        pytest.param("4,-1,5", 1, ("4",), id="cut-off"),  # CUDA stops at what is no GPU
+    ],
+)
+def test_parts_take_turns_with_the_gpus_that_the_command_may_use(given, count, names, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert visible_gpus(count) == names
+
+
+def test_each_process_sees_one_of_the_gpus(root, tmp_path, monkeypatch):
+    seen = []
+
+    def no_process(*_: object, env: dict[str, str], **__: object) -> None:
+        seen.append(env["CUDA_VISIBLE_DEVICES"])
+        raise OSError
+
+    monkeypatch.setattr("subprocess.Popen", no_process)
+    processes = Processes(Share(jobs=2, threads=1), gpus=("5", "7"))
+    list(processes.finished(_jobs(root, tmp_path / "out")))
+    assert seen == ["5", "7"]
 
 
 @pytest.mark.parametrize(

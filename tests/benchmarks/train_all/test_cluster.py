@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -27,8 +29,14 @@ class _DeadRay:
 
         self.exceptions = ray.exceptions
 
+        self.asked: list[dict[str, Any]] = []
+
     def get(self, ref: object) -> object:
         raise self.exceptions.WorkerCrashedError
+
+    def remote(self, **resources: Any) -> Any:
+        self.asked.append(resources)
+        return lambda _: SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *_: object()))
 
 
 def _workers(ray: object, **resources: float) -> RayWorkers:
@@ -168,3 +176,24 @@ def test_a_part_that_was_not_done_in_this_pass_failed_with_its_worker(tmp_path, 
     status = _workers(_DeadRay())._outcome(None, job)
     assert (status.state, status.pass_id) == (State.FAILED, "now")
     assert read_status(job.out) == status
+
+
+def test_a_part_whose_folder_cannot_be_written_is_one_that_failed(tmp_path):
+    job = _job(tmp_path / "part")
+    job.out.touch()
+    status = _workers(_DeadRay())._outcome(None, job)
+    assert (status.state, status.pass_id) == (State.FAILED, "now")
+
+
+def test_only_a_part_that_uses_a_gpu_asks_for_one(tmp_path):
+    ray = _DeadRay()
+    workers = _workers(ray, num_gpus=1)
+    for device in ("auto", "cpu", "cuda"):
+        workers._submit(_job(tmp_path / device, train={"device": device}))
+    assert [asked["num_gpus"] for asked in ray.asked] == [1, 0, 1]
+
+
+def test_where_the_cluster_has_no_gpu_no_part_asks_for_one(tmp_path):
+    ray = _DeadRay()
+    _workers(ray, num_gpus=0)._submit(_job(tmp_path / "part"))
+    assert ray.asked[0]["num_gpus"] == 0
