@@ -111,6 +111,7 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "part": lambda row: row.name,
     "status": lambda row: row.state,
     "pictures": _pictures,
+    "leaked": _number("leaked", "d"),
     "image AUROC": _auroc,
     "defects found": _number("recall", ".3f"),
     "threshold": _number("threshold", ".4g"),
@@ -126,6 +127,7 @@ _CSV = (
     "train_good",
     "test_good",
     "defective",
+    "leaked",
     "auroc",
     "auroc_low",
     "auroc_high",
@@ -211,11 +213,13 @@ def _html(summary: Summary) -> str:
         }
     )
     environment = Environment(loader=loader, autoescape=select_autoescape())
+    has_leaked = any(row.figures.get("leaked") for row in summary.rows)
+    columns = {name: text for name, text in _COLUMNS.items() if name != "leaked" or has_leaked}
     style = environment.loader.get_source(environment, "train/page.css")[0] if environment.loader is not None else ""
     return environment.get_template("ours/summary.html").render(
         summary=summary,
         style=style,
-        columns=list(_COLUMNS),
+        columns=list(columns),
         words=_WORDS,
-        rows=[(row, [(name, text(row)) for name, text in _COLUMNS.items()]) for row in summary.rows],
+        rows=[(row, [(name, text(row)) for name, text in columns.items()]) for row in summary.rows],
     )

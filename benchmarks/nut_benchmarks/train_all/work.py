@@ -109,12 +109,14 @@ def _figures(run: "Run", exported: "Exported") -> dict[str, Any]:
     calibration, dataset = record["calibration"], record["dataset"]
     evaluation = record["evaluation"] or {}
     image = evaluation.get("image", {})
+    tests = dataset["test_good"] + sum(dataset["defects"].values())  # without evaluation all of them were trained on
     interval = evaluation.get("confidence", {}).get("intervals", {}).get("auroc")
     parities = exported.parity.values()
     return {
         "train_good": dataset["train_good"],
-        "test_good": dataset["test_good"],
-        "defective": sum(dataset["defects"].values()),
+        "test_good": image.get("good", 0),
+        "defective": image.get("defective", 0),
+        "leaked": len(evaluation["leaked"]) if evaluation else tests,
         "auroc": image.get("auroc"),
         "auroc_interval": None if interval is None else [interval["low"], interval["high"]],
         "recall": image.get("recall"),

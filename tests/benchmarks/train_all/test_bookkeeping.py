@@ -19,10 +19,12 @@ from nut_benchmarks.train_all.parts import find_parts
 from nut_benchmarks.train_all.processes import Processes, Share, share_machine, visible_gpus
 from nut_benchmarks.train_all.standing import checkpoint_facts, standing_of
 from nut_benchmarks.train_all.status import State, Status, read_status, write_failure, write_status
-from nut_benchmarks.train_all.work import do_part
+from nut_benchmarks.train_all.work import _figures, do_part
 from nut_dataset.layout import fingerprint, open_dataset
+from nut_export.export import Exported
 from nut_runtime.bundle import open_bundle
 from nut_runtime.errors import InputError
+from nut_train.run import open_run
 
 
 @pytest.fixture
@@ -181,6 +183,37 @@ def test_a_kept_part_shows_its_figures(done):
     (part,) = json.loads((out / "summary.json").read_text())["parts"]
     assert (part["status"], part["auroc"]) == ("kept", 0.9)
     assert "0.9000 (0.800 to 1.000)" in (out / "summary.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "counted"),
+    [
+        pytest.param({"image": {"good": 2, "defective": 6}, "leaked": ["test/good/0.png"]}, (2, 6, 1), id="one-leaked"),
+        pytest.param({"image": {"good": 3, "defective": 6}, "leaked": []}, (3, 6, 0), id="none-leaked"),
+        pytest.param(None, (0, 0, 9), id="all-leaked"),
+    ],
+)
+def test_the_test_pictures_that_are_counted_are_those_that_were_judged(run_folder, bundle_folder, evaluation, counted):
+    run = open_run(run_folder)
+    assert (run.record["dataset"]["test_good"], sum(run.record["dataset"]["defects"].values())) == (3, 6)
+    exported = Exported(bundle=open_bundle(bundle_folder), parity={}, fast={}, tolerance=None)
+    figures = _figures(replace(run, record={**run.record, "evaluation": evaluation}), exported)
+    assert (figures["test_good"], figures["defective"], figures["leaked"]) == counted
+
+
+@pytest.mark.parametrize(("leaked", "is_told"), [(2, True), (0, False), (None, False)])
+def test_leaked_pictures_have_a_column_where_there_are_any(done, leaked, is_told):
+    before = read_status(done.out)
+    assert before is not None
+    write_status(done.out, replace(before, figures={**before.figures, "leaked": leaked}))
+    out = done.out.parent
+    with own_output(done.data.parent, out):
+        do_parts(done.data.parent, out, [standing_of(done)], _Here())
+    page = (out / "summary.html").read_text()
+    assert ("leaked</th>" in page, "Leaked:" in page) == (is_told, is_told)
+    with (out / "summary.csv").open() as file:
+        assert [row["leaked"] for row in csv.DictReader(file)] == ["" if leaked is None else str(leaked)]
+    assert json.loads((out / "summary.json").read_text())["parts"][0]["leaked"] == leaked
 
 
 def test_a_dry_run_lists_the_parts_and_writes_nothing(root, tmp_path):
