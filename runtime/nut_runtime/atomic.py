@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all, wherever the process is killed."""
 
+import glob
 import json
 import os
 import shutil
@@ -15,11 +16,14 @@ __all__ = [
     "check_output_folder",
     "check_output_page",
     "new_folder",
+    "restore_folder",
     "sync_folder",
     "write_bytes",
     "write_json",
     "write_text",
 ]
+
+_OLD = ".old"  # ends the name of a folder that is set aside while another takes its place
 
 
 def write_bytes(path: Path, data: bytes, *, is_durable: bool = True, is_private: bool = False) -> None:
@@ -155,6 +159,30 @@ def new_folder(folder: Path, *, marker: str, overwrite: bool = False, inputs: Se
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def restore_folder(folder: Path) -> bool:
+    """Put an older folder back that a kill between the two renames of `new_folder` left aside; return whether it did.
+
+    Nobody may be writing the folder at the same time. Where something is in its place nothing is done, and where
+    several lie aside neither, since none of them is known to be the latest.
+
+    Args:
+        folder: As `new_folder` was given it.
+
+    Raises:
+        OutputError: If it cannot be renamed.
+    """
+    folder = folder.resolve()
+    try:
+        if folder.exists():
+            return False
+        aside = list(folder.parent.glob(f".{glob.escape(folder.name)}.*{_OLD}"))
+        if len(aside) == 1:
+            aside[0].rename(folder)
+        return len(aside) == 1
+    except OSError as error:
+        raise OutputError(f"cannot put back {folder}: {error.strerror or error}") from error
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until the disk has the names in a folder, where the system can do so; a power cut then keeps a rename."""
     with suppress(OSError):  # Windows opens no folders; some file systems sync none
@@ -167,7 +195,7 @@ def sync_folder(folder: Path) -> None:
 
 def _replace_folder(temporary: Path, folder: Path) -> None:
     """Rename `temporary` to `folder`, setting an older folder aside for that instant."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}{_OLD}")
     try:
         if folder.exists():
             folder.rename(aside)

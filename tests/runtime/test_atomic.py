@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nut_runtime.atomic import check_output_folder, new_folder, write_bytes, write_json, write_text
+from nut_runtime.atomic import check_output_folder, new_folder, restore_folder, write_bytes, write_json, write_text
 from nut_runtime.errors import OutputError
 
 # Nothing, root included, can make a folder here.
@@ -262,3 +262,39 @@ def test_a_process_killed_midway_leaves_the_older_content(tmp_path, kind):
     assert killed.returncode == -signal.SIGKILL
     assert (target / "a").read_text() == "old"
     assert not (target / "new").exists()
+
+
+_KILLED_BETWEEN = """
+import os, signal, sys
+from pathlib import Path
+from nut_runtime import atomic
+rename = Path.rename
+def dies_at_the_last_step(path, target):
+    if path.name.endswith(".part"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+Path.rename = dies_at_the_last_step
+with atomic.new_folder(Path(sys.argv[1]), overwrite=True, marker="a"):
+    pass
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_a_folder_that_a_kill_between_the_renames_left_aside_is_put_back(tmp_path):
+    target = tmp_path / "out[1]"
+    target.mkdir()
+    (target / "a").write_text("old")
+    killed = subprocess.run([sys.executable, "-c", _KILLED_BETWEEN, str(target)], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert not target.exists()
+    assert restore_folder(target)
+    assert (target / "a").read_text() == "old"
+    assert not restore_folder(target)
+
+
+@pytest.mark.parametrize("there", [[".out.1.old", ".out.2.old"], [".out.1.old", "out"], [".other.1.old"], []])
+def test_nothing_is_put_back_where_it_is_not_known_to_be_missing(tmp_path, there):
+    for name in there:
+        (tmp_path / name).mkdir()
+    assert not restore_folder(tmp_path / "out")
+    assert names(tmp_path) == sorted(there)

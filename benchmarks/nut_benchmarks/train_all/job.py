@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from nut_export.export import ExportConfig
 
-__all__ = ["Job", "export_config"]
+__all__ = ["BUNDLE", "RUN", "Job", "export_config"]
+
+RUN = "run"
+BUNDLE = "bundle"
+"""The folders in a part's own one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,17 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nut_benchmarks.train_all.job import Job
+from nut_benchmarks.train_all.job import BUNDLE, RUN, Job
 from nut_benchmarks.train_all.status import State, Status, read_status
 from nut_dataset.layout import fingerprint, open_dataset
 from nut_runtime.bundle import file_entry, open_bundle
 from nut_runtime.errors import NutError
 from nut_train.run import CHECKPOINT, Run, open_run
 
-__all__ = ["BUNDLE", "RUN", "Standing", "checkpoint_facts", "reusable_run", "standing_of"]
-
-RUN = "run"
-BUNDLE = "bundle"
+__all__ = ["Standing", "checkpoint_facts", "reusable_run", "standing_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

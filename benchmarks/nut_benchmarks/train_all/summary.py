@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nut_benchmarks.train_all.standing import BUNDLE
+from nut_benchmarks.train_all.job import BUNDLE
 from nut_benchmarks.train_all.status import State, Status
 from nut_runtime.atomic import write_json, write_text
 from nut_runtime.manifest import MANIFEST

@@ -6,10 +6,12 @@ import shutil
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nut_benchmarks.train_all.job import Job, export_config
+from nut_benchmarks.train_all.job import BUNDLE, RUN, Job, export_config
 from nut_benchmarks.train_all.status import State, Status, read_status, write_status
+from nut_runtime.atomic import restore_folder
 from nut_runtime.errors import NutError, OutputError
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from nut_train.run import Run
 
 __all__ = ["do_part", "limit_threads"]
-
-_LEFT_OVER = (".run.*.part", ".bundle.*.part", ".run.*.old", ".bundle.*.old")  # of `nut_runtime.atomic`, by a kill
 
 
 def limit_threads(job: Job) -> None:
@@ -61,9 +61,8 @@ def do_part(job: Job) -> Status:
     )
     try:
         job.out.mkdir(parents=True, exist_ok=True)
-        for pattern in _LEFT_OVER:
-            for path in job.out.glob(pattern):
-                shutil.rmtree(path, ignore_errors=True)
+        for name in (RUN, BUNDLE):
+            _clear_up(job.out / name)
     except OSError as error:
         raise OutputError(f"cannot write {job.out}: {error.strerror or error}") from error
     if status.attempt > job.attempts:  # Ray begins what ran out of memory again and again
@@ -77,12 +76,20 @@ def do_part(job: Job) -> Status:
     return write_status(job.out, replace(done, seconds=round(time.monotonic() - started, 1)))
 
 
+def _clear_up(folder: Path) -> None:
+    """Remove what a kill left beside a folder, as `nut_runtime.atomic` names it, but never the only one there is."""
+    restore_folder(folder)
+    for ending in ("part", "old") if folder.exists() else ("part",):
+        for path in folder.parent.glob(f".{folder.name}.*.{ending}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _train_and_export(job: Job, status: Status) -> Status:
     """Do the work."""
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
-    from nut_benchmarks.train_all.standing import BUNDLE, RUN, checkpoint_facts, reusable_run
+    from nut_benchmarks.train_all.standing import checkpoint_facts, reusable_run
     from nut_export.export import export_bundle
     from nut_train.config import TrainConfig
     from nut_train.train import train

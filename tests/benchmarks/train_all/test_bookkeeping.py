@@ -140,6 +140,24 @@ def test_a_part_whose_worker_died_too_often_fails(done):
     assert (status.state, status.reason) == (State.FAILED, "its worker died 2 times, perhaps for want of memory")
 
 
+def test_the_only_bundle_that_a_kill_left_is_put_back_and_other_left_overs_go(root, tmp_path):
+    job, _ = _jobs(root, tmp_path / "out")
+    for name in (".bundle.7.old", ".bundle.x.part", "run", ".run.7.old"):
+        (job.out / name).mkdir(parents=True)
+    (job.out / ".bundle.7.old" / "manifest.json").touch()
+    assert do_part(job).state is State.FAILED  # its pictures cannot be read, and the older bundle stays
+    assert (job.out / "bundle" / "manifest.json").exists()
+    assert {path.name for path in job.out.iterdir()} == {"bundle", "run", "part.json"}
+
+
+def test_of_several_bundles_that_kills_left_none_is_removed_before_there_is_a_new_one(root, tmp_path):
+    job, _ = _jobs(root, tmp_path / "out")
+    for name in (".bundle.7.old", ".bundle.8.old"):
+        (job.out / name).mkdir(parents=True)
+    assert do_part(job).state is State.FAILED
+    assert {path.name for path in job.out.iterdir()} == {".bundle.7.old", ".bundle.8.old", "part.json"}
+
+
 def test_parts_that_fail_do_not_stop_the_others_and_stand_in_the_summary(root, tmp_path):
     out = tmp_path / "out"
     said: list[str] = []
