@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,11 @@ _SOME_FAILED = 1
     help="Use Ray: local starts it on this machine, auto or HOST:PORT joins a cluster that shares ROOT and OUT.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say which parts there are and what would be done.")
-@click.option("--force", is_flag=True, help="Do all parts again, those that are done too.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Do all parts again, those that are done too; interrupted, it is gone on with by --force.",
+)
 def train_all(
     root: Path,
     out: Path,
@@ -86,18 +91,28 @@ def train_all(
         if not dry_run:
             check_cluster(address)
     from nut_benchmarks.train_all.config import read_config
-    from nut_benchmarks.train_all.every_part import check_output, do_parts, look_at_parts, make_jobs, own_output
+    from nut_benchmarks.train_all.every_part import (
+        check_output,
+        do_parts,
+        forced_pass_of,
+        look_at_parts,
+        make_jobs,
+        own_output,
+    )
 
     configs = read_config(config_file, [part.name for part in parts])
     check_output(root, out, is_forced=force)
-    todo = make_jobs(parts, configs, out, attempts=retries + 1, is_forced=force)
+    todo = make_jobs(parts, configs, out, attempts=retries + 1)
+    pending = forced_pass_of(root, out)
+    if pending is not None and not force:
+        say("a pass with --force was interrupted; give --force again to go on with it")
     if dry_run:
         with progress_bars() as progress:
-            _say_plan(look_at_parts(todo, progress))
+            _say_plan(look_at_parts(_in_pass(todo, (pending or "new") if force else None), progress))
         return
-    with own_output(root, out):
+    with own_output(root, out, is_forced=force) as forced_pass:
         with progress_bars() as progress:
-            standings = look_at_parts(todo, progress)
+            standings = look_at_parts(_in_pass(todo, forced_pass), progress)
         left = [standing.job for standing in standings if standing.why is not None]
         say(f"{len(parts)} parts, {len(left)} to do")
         try:
@@ -115,6 +130,11 @@ def train_all(
         raise click.exceptions.Exit(_SOME_FAILED)
 
 
+def _in_pass(jobs: "list[Job]", forced_pass: str | None) -> "list[Job]":
+    """Return the same jobs as those of a pass with `--force`, where there is one."""
+    return [replace(job, forced_pass=forced_pass) for job in jobs]
+
+
 @contextmanager
 def _workers(
     address: str | None,
@@ -125,8 +145,6 @@ def _workers(
     out: Path,
 ) -> "Iterator[Workers]":
     """Give what does the parts: processes, or the tasks of a cluster."""
-    from dataclasses import replace
-
     import torch
 
     from nut_benchmarks.train_all.processes import Processes, share_machine, visible_gpus

@@ -31,7 +31,8 @@ class Job:
         cores: Cores to keep to, where that is possible; empty takes any.
         attempts: How often it may be begun in this pass.
         pass_id: Which call of the command this is, so that one that is begun again in it knows.
-        is_forced: Train and export even where a run or bundle would still do.
+        forced_pass: The pass with `--force` that it belongs to, which calls go on with until it has ended: train and
+            export even where a run or bundle from before it would still do. None without `--force`.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Job:
     cores: tuple[int, ...] = ()
     attempts: int = 1
     pass_id: str = ""
-    is_forced: bool = False
+    forced_pass: str | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nut_benchmarks.train_all.job import BUNDLE, RUN, Job
-from nut_benchmarks.train_all.status import State, Status, read_status
+from nut_benchmarks.train_all.status import State, Status, is_of_forced_pass, read_status
 from nut_dataset.layout import fingerprint, open_dataset
 from nut_runtime.bundle import file_entry, open_bundle
 from nut_runtime.errors import NutError
@@ -37,7 +37,7 @@ def standing_of(job: Job) -> Standing:
 def _why(job: Job, status: Status | None) -> str | None:
     """Return why a part is to be done."""
     why: str | None = None
-    if job.is_forced:
+    if job.forced_pass is not None and not is_of_forced_pass(job, status):
         why = "forced"
     elif status is None:
         why = "new"
@@ -75,20 +75,33 @@ def checkpoint_facts(run: Path) -> dict[str, object]:
     return {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
 
 
-def reusable_run(job: Job) -> Run | None:
+def reusable_run(job: Job, before: Status | None) -> Run | None:
     """Return the run of a part whose training was finished, and only the export not; None where there is none.
+
+    With `--force` only a run that the same pass has trained is one.
+
+    Args:
+        job: The part.
+        before: How far it was.
 
     Raises:
         InputError: If the data set cannot be read.
     """
-    if job.is_forced:
-        return None
     try:
         run = open_run(job.out / RUN)
         if run.record["arguments"] != job.train or not (run.folder / CHECKPOINT).is_file():
             return None
-    except NutError:
+        if job.forced_pass is not None and not _is_trained_in_forced_pass(job, before):
+            return None
+    except (NutError, OSError):
         return None
     if job.weights_sha256 is not None and run.record["backbone"].get("weights_sha256") != job.weights_sha256:
         return None
     return run if run.record["dataset"]["fingerprint"] == fingerprint(open_dataset(job.data)) else None
+
+
+def _is_trained_in_forced_pass(job: Job, before: Status | None) -> bool:
+    """Return whether the run that lies there is one that the job's pass with `--force` has trained."""
+    if before is None or before.checkpoint is None or not is_of_forced_pass(job, before):
+        return False
+    return before.checkpoint == checkpoint_facts(job.out / RUN)

@@ -12,7 +12,16 @@ from nut_benchmarks.train_all.job import Job
 from nut_runtime.atomic import write_json
 from nut_runtime.errors import OutputError
 
-__all__ = ["STATUS", "State", "Status", "finished_status", "read_status", "write_failure", "write_status"]
+__all__ = [
+    "STATUS",
+    "State",
+    "Status",
+    "finished_status",
+    "is_of_forced_pass",
+    "read_status",
+    "write_failure",
+    "write_status",
+]
 
 STATUS = "part.json"
 _SCHEMA = 1
@@ -40,8 +49,9 @@ class Status:
         pid: Number of the process.
         began: When it was begun for the last time, UTC.
         seconds: How long that took.
+        forced_pass: `Job.forced_pass`.
         fingerprint: Of the data set it was done with.
-        checkpoint: SHA-256 and size in bytes of the run's checkpoint.
+        checkpoint: SHA-256 and size in bytes of the run's checkpoint, once it was trained.
         bundle_id: The bundle's.
         figures: What the summary shows.
         reason: Why it failed; one line.
@@ -56,6 +66,7 @@ class Status:
     pid: int
     began: str
     seconds: float | None = None
+    forced_pass: str | None = None
     fingerprint: str | None = None
     checkpoint: Mapping[str, Any] | None = None
     bundle_id: str | None = None
@@ -94,6 +105,11 @@ def finished_status(job: Job) -> Status | None:
     return status if is_said else None
 
 
+def is_of_forced_pass(job: Job, status: Status | None) -> bool:
+    """Return whether a status was written in the pass with `--force` that a job belongs to."""
+    return status is not None and job.forced_pass is not None and status.forced_pass == job.forced_pass
+
+
 def write_status(folder: Path, status: Status) -> Status:
     """Write how far a part is, and return it.
 
@@ -117,6 +133,7 @@ def write_failure(job: Job, reason: str) -> Status:
             host="",
             pid=0,
             began="",
+            forced_pass=job.forced_pass,
         )
     status = replace(status, state=State.FAILED, reason=" ".join(reason.split()))
     with suppress(OSError, OutputError):  # often the very reason

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nut_benchmarks.train_all.job import BUNDLE, RUN, Job, export_config
-from nut_benchmarks.train_all.status import State, Status, read_status, write_status
+from nut_benchmarks.train_all.status import State, Status, is_of_forced_pass, read_status, write_status
 from nut_runtime.atomic import restore_folder
 from nut_runtime.errors import NutError, OutputError
 
@@ -49,16 +49,7 @@ def do_part(job: Job) -> Status:
     if before is not None and is_again and before.state is State.DONE:
         return before
     started = time.monotonic()
-    status = Status(
-        name=job.name,
-        state=State.STARTED,
-        pass_id=job.pass_id,
-        attempt=before.attempt + 1 if before is not None and is_again else 1,
-        arguments=job.arguments,
-        host=platform.node(),
-        pid=os.getpid(),
-        began=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    status = _begun(job, before)
     try:
         job.out.mkdir(parents=True, exist_ok=True)
         for name in (RUN, BUNDLE):
@@ -70,7 +61,9 @@ def do_part(job: Job) -> Status:
         return write_status(job.out, replace(status, state=State.FAILED, attempt=job.attempts, reason=reason))
     write_status(job.out, status)
     try:
-        done = _train_and_export(job, status)
+        run = _trained(job, before)
+        status = write_status(job.out, replace(status, checkpoint=_checkpoint(run)))
+        done = _exported(job, status, run)
     except NutError as error:
         done = replace(status, state=State.FAILED, reason=" ".join(str(error).split()))
     return write_status(job.out, replace(done, seconds=round(time.monotonic() - started, 1)))
@@ -84,19 +77,48 @@ def _clear_up(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _train_and_export(job: Job, status: Status) -> Status:
-    """Do the work."""
+def _begun(job: Job, before: Status | None) -> Status:
+    """Return the status of a part that is being begun."""
+    is_again = before is not None and before.pass_id == job.pass_id
+    return Status(
+        name=job.name,
+        state=State.STARTED,
+        pass_id=job.pass_id,
+        attempt=before.attempt + 1 if before is not None and is_again else 1,
+        arguments=job.arguments,
+        host=platform.node(),
+        pid=os.getpid(),
+        began=datetime.now(UTC).isoformat(timespec="seconds"),
+        forced_pass=job.forced_pass,
+        checkpoint=before.checkpoint if before is not None and is_of_forced_pass(job, before) else None,
+    )
+
+
+def _trained(job: Job, before: Status | None) -> "Run":
+    """Return the part's run, trained now where there is none that will do."""
     from nut_train.quiet import hush_libraries
 
     hush_libraries()
-    from nut_benchmarks.train_all.standing import checkpoint_facts, reusable_run
-    from nut_export.export import export_bundle
+    from nut_benchmarks.train_all.standing import reusable_run
     from nut_train.config import TrainConfig
     from nut_train.train import train
 
-    run = reusable_run(job)
+    run = reusable_run(job, before)
     if run is None:
         run = train(job.data, job.out / RUN, TrainConfig.from_json(dict(job.train)), overwrite=True)
+    return run
+
+
+def _checkpoint(run: "Run") -> dict[str, object]:
+    from nut_benchmarks.train_all.standing import checkpoint_facts
+
+    return checkpoint_facts(run.folder)
+
+
+def _exported(job: Job, status: Status, run: "Run") -> Status:
+    """Export the part's run, and return what came of it."""
+    from nut_export.export import export_bundle
+
     exported = export_bundle(
         run, job.out / BUNDLE, export_config(job.export, name=job.name), dataset_root=job.data, overwrite=True
     )
@@ -104,7 +126,6 @@ def _train_and_export(job: Job, status: Status) -> Status:
         status,
         state=State.DONE,
         fingerprint=run.record["dataset"]["fingerprint"],
-        checkpoint=checkpoint_facts(run.folder),
         bundle_id=exported.bundle.manifest.bundle_id,
         figures=_figures(run, exported),
     )

@@ -14,17 +14,19 @@ from click.testing import CliRunner, Result
 
 from nut_benchmarks.cli import main
 from nut_benchmarks.train_all.config import read_config
-from nut_benchmarks.train_all.every_part import do_parts, look_at_parts, make_jobs, own_output
+from nut_benchmarks.train_all.every_part import do_parts, forced_pass_of, look_at_parts, make_jobs, own_output
 from nut_benchmarks.train_all.parts import find_parts
 from nut_benchmarks.train_all.processes import Processes, Share, share_machine, visible_gpus
-from nut_benchmarks.train_all.standing import checkpoint_facts, standing_of
+from nut_benchmarks.train_all.standing import checkpoint_facts, reusable_run, standing_of
 from nut_benchmarks.train_all.status import State, Status, read_status, write_failure, write_status
 from nut_benchmarks.train_all.work import _figures, do_part
 from nut_dataset.layout import fingerprint, open_dataset
 from nut_export.export import Exported
 from nut_runtime.bundle import open_bundle
 from nut_runtime.errors import InputError
-from nut_train.run import open_run
+from nut_train.run import Run, open_run
+
+EARLIER, NOW = "earlier", "now"  # passes
 
 
 @pytest.fixture
@@ -113,7 +115,102 @@ def test_a_status_that_cannot_be_read_makes_a_part_to_do(done, text):
 
 
 def test_force_makes_every_part_to_do(done):
-    assert standing_of(replace(done, is_forced=True)).why == "forced"
+    assert standing_of(replace(done, forced_pass=NOW)).why == "forced"
+    before = read_status(done.out)
+    assert before is not None
+    write_status(done.out, replace(before, forced_pass=EARLIER))
+    assert standing_of(replace(done, forced_pass=NOW)).why == "forced"
+
+
+def test_a_part_that_the_same_forced_pass_has_done_is_kept_unless_something_changed(done):
+    before = read_status(done.out)
+    assert before is not None
+    write_status(done.out, replace(before, forced_pass=NOW))
+    again = replace(done, forced_pass=NOW)
+    assert standing_of(again).why is None
+    assert standing_of(replace(again, weights_sha256="another")).why == "other arguments"
+    write_status(done.out, replace(before, forced_pass=NOW, state=State.STARTED))
+    assert standing_of(again).why == "was stopped"
+
+
+def test_a_forced_pass_goes_on_until_it_has_ended(root, tmp_path):
+    out = tmp_path / "out"
+    with own_output(root, out) as none:
+        assert none is None
+    with pytest.raises(KeyboardInterrupt), own_output(root, out, is_forced=True) as first:
+        raise KeyboardInterrupt
+    with own_output(root, out):  # a call without --force does not end it
+        pass
+    with pytest.raises(KeyboardInterrupt), own_output(tmp_path / "other", out) as other:
+        raise KeyboardInterrupt
+    assert (first is not None, other) == (True, None)
+    assert forced_pass_of(root, out) is None  # the output is of other data sets since
+    with pytest.raises(KeyboardInterrupt), own_output(root, out, is_forced=True) as second:
+        raise KeyboardInterrupt
+    with own_output(root, out, is_forced=True) as again:
+        assert forced_pass_of(root, out) == again == second != first
+    assert forced_pass_of(root, out) is None
+    with own_output(root, out, is_forced=True) as third:
+        assert third != second
+
+
+def test_a_forced_pass_that_was_interrupted_is_told_and_gone_on_with_by_force_alone(root, tmp_path):
+    out = tmp_path / "out"
+    says = "a pass with --force was interrupted; give --force again to go on with it"
+    with pytest.raises(KeyboardInterrupt), own_output(root, out, is_forced=True) as forced_pass:
+        raise KeyboardInterrupt
+    job = replace(_jobs(root, out)[0], forced_pass=forced_pass)
+    assert do_part(job).state is State.FAILED
+    assert _nut(root, "-o", out, "--dry-run").stdout.splitlines()[0] == says
+    with_force = _nut(root, "-o", out, "--force", "--dry-run").stdout.splitlines()
+    assert with_force == ["a: to do, failed before", "deep/b: to do, forced", "2 parts, 2 to do"]
+    assert _nut(root, "-o", out, "--force").exit_code == 1
+    assert says not in _nut(root, "-o", out, "--dry-run").stdout
+
+
+@pytest.mark.parametrize(
+    ("forced_pass", "trained"),
+    [
+        pytest.param(None, 1, id="no-force"),
+        pytest.param(NOW, 1, id="same-forced-pass"),
+        pytest.param(EARLIER, 2, id="another-forced-pass"),
+    ],
+)
+def test_a_retry_of_the_export_keeps_the_run_that_its_own_pass_has_trained(
+    done, run_folder, forced_pass, trained, monkeypatch
+):
+    trainings, exports = [], []
+
+    def train(data: Path, out: Path, *_: object, **__: object) -> Run:
+        trainings.append(data)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(run_folder, out)
+        return open_run(out)
+
+    def dies(*_: object, **__: object) -> None:
+        exports.append(read_status(done.out))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("nut_train.train.train", train)
+    monkeypatch.setattr("nut_export.export.export_bundle", dies)
+    shutil.rmtree(done.out / "run")
+    arguments = open_run(run_folder).record["arguments"]
+    for number, forced in enumerate((forced_pass, forced_pass and NOW, forced_pass and NOW)):
+        with pytest.raises(ZeroDivisionError):  # as a process that dies, whose call has tried it often enough
+            do_part(replace(done, train=arguments, forced_pass=forced, attempts=1, pass_id=f"call {number}"))
+    assert len(trainings) == trained
+    assert [status.attempt for status in exports] == [1, 1, 1]  # each call has all its attempts
+
+
+def test_a_forced_pass_trains_anew_what_it_has_not_trained(done, run_folder):
+    job = replace(done, train=open_run(run_folder).record["arguments"], forced_pass=NOW)
+    before = read_status(done.out)
+    assert before is not None
+    assert reusable_run(replace(job, forced_pass=None), before) is not None
+    assert reusable_run(job, before) is None
+    assert reusable_run(job, None) is None
+    assert reusable_run(job, replace(before, forced_pass=NOW)) is not None
+    assert reusable_run(job, replace(before, forced_pass=NOW, checkpoint={"sha256": "0", "size_bytes": 1})) is None
 
 
 def test_a_part_that_this_pass_finished_is_not_done_again(done):
