@@ -198,7 +198,8 @@ def test_an_empty_folder_is_not_in_the_way(tmp_path):
     assert names(tmp_path / "out") == ["new"]
 
 
-def test_a_rename_that_fails_puts_the_older_folder_back(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kept", [None, "kept"])
+def test_a_rename_that_fails_puts_the_older_folder_back(tmp_path, monkeypatch, kept):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
     rename = Path.rename
@@ -211,11 +212,27 @@ def test_a_rename_that_fails_puts_the_older_folder_back(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "rename", fails_at_the_last_step)
     with (
         pytest.raises(OutputError, match="Input/output error"),
-        new_folder(tmp_path / "out", overwrite=True, marker="old"),
+        new_folder(tmp_path / "out", overwrite=True, marker="old", keep_older_as=kept and tmp_path / kept),
     ):
         pass
     assert names(tmp_path / "out") == ["old"]
     assert names(tmp_path) == ["out"]
+
+
+def test_an_older_folder_is_kept_under_another_name(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    for _ in range(2):
+        with new_folder(tmp_path / "new", overwrite=True, marker="old", keep_older_as=tmp_path / "kept") as folder:
+            (folder / "old").touch()  # there is none to keep the first time
+    assert names(tmp_path) == ["kept", "new", "out"]
+    with (
+        pytest.raises(OutputError, match="which exists already"),
+        new_folder(tmp_path / "out", overwrite=True, marker="old", keep_older_as=tmp_path / "kept") as folder,
+    ):
+        (folder / "new").touch()
+    assert names(tmp_path / "out") == ["old"]
+    assert names(tmp_path) == ["kept", "new", "out"]
 
 
 def test_a_file_in_the_way_is_refused_even_when_overwriting(tmp_path):

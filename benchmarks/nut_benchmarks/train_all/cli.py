@@ -166,7 +166,12 @@ def _workers(
 def _say_plan(standings: "list[Standing]") -> None:
     """Say what would be done."""
     for standing in standings:
-        say(f"{standing.job.name}: {'kept, it is done' if standing.why is None else f'to do, {standing.why}'}")
+        if standing.why is None:
+            plan = "kept, its bundle was changed since" if standing.is_changed else "kept, it is done"
+        else:
+            stays = "; its bundle was changed since and will stay beside the new one" if standing.is_changed else ""
+            plan = f"to do, {standing.why}{stays}"
+        say(f"{standing.job.name}: {plan}")
     left = sum(standing.why is not None for standing in standings)
     say(f"{len(standings)} parts, {left} to do")
 

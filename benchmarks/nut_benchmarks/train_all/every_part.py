@@ -181,10 +181,12 @@ def do_parts(
     to_do = [standing.job for standing in standings if standing.why is not None]
     pass_id = standings[0].job.pass_id if standings else ""
     redone = {job.name for job in to_do}
+    changed = {standing.job.name for standing in standings if standing.is_changed}
 
     def write() -> Summary:
         rows = [
-            Row.of(name, None if name in redone else status, out, pass_id=pass_id) for name, status in statuses.items()
+            Row.of(name, None if name in redone else status, out, pass_id=pass_id, is_changed=name in changed)
+            for name, status in statuses.items()
         ]
         summary = Summary(
             root=root.resolve(),

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from nut_export.export import ExportConfig
 
-__all__ = ["BUNDLE", "RUN", "Job", "export_config"]
+__all__ = ["ASIDE", "BUNDLE", "RUN", "Job", "export_config"]
 
 RUN = "run"
 BUNDLE = "bundle"
 """The folders in a part's own one."""
+ASIDE = f"{BUNDLE}.before-"
+"""How the name begins of a changed bundle that made room for a new one; the first 8 digits of its id follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

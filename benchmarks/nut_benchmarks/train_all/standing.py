@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nut_benchmarks.train_all.changed_bundle import changed_manifest
 from nut_benchmarks.train_all.job import BUNDLE, RUN, Job
 from nut_benchmarks.train_all.status import State, Status, is_of_forced_pass, read_status
 from nut_dataset.layout import fingerprint, open_dataset
@@ -21,17 +22,22 @@ class Standing:
         job: The part.
         why: Why it is to be done, in a few words; None where it was done.
         status: How far it was, where that is known.
+        is_changed: Whether its bundle was changed after the export; it is kept, beside a new one if need be.
     """
 
     job: Job
     why: str | None
     status: Status | None
+    is_changed: bool = False
 
 
 def standing_of(job: Job) -> Standing:
     """Look at what an earlier pass left of a part; its pictures, run and bundle are read."""
     status = read_status(job.out)
-    return Standing(job=job, why=_why(job, status), status=status)
+    why = _why(job, status)
+    changed = changed_manifest(job.out / BUNDLE)
+    is_of_export = why is None and status is not None and changed is not None and changed.bundle_id == status.bundle_id
+    return Standing(job=job, why=why, status=status, is_changed=changed is not None and not is_of_export)
 
 
 def _why(job: Job, status: Status | None) -> str | None:
@@ -60,9 +66,8 @@ def _what_changed(job: Job, status: Status) -> str | None:
     open_run(job.out / RUN)
     if checkpoint_facts(job.out / RUN) != status.checkpoint:
         return "another run"
-    if open_bundle(job.out / BUNDLE).manifest.bundle_id != status.bundle_id:
-        return "another bundle"
-    return None
+    is_another = open_bundle(job.out / BUNDLE).manifest.bundle_id != status.bundle_id
+    return "another bundle" if is_another and changed_manifest(job.out / BUNDLE) is None else None
 
 
 def checkpoint_facts(run: Path) -> dict[str, object]:

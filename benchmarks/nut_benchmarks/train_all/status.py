@@ -55,6 +55,7 @@ class Status:
         bundle_id: The bundle's.
         figures: What the summary shows.
         reason: Why it failed; one line.
+        bundle_aside: Name of the folder that a changed bundle was moved to, beside the new one.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Status:
     bundle_id: str | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
+    bundle_aside: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""

@@ -26,15 +26,17 @@ class Row:
         state: `done`, `kept` (done by an earlier call), `failed` or `waiting`.
         status: What is known of it; None of one that was never begun.
         has_older_bundle: Whether a bundle of an earlier call lies there that is not of these arguments and pictures.
+        is_changed: Whether the bundle of a part that is kept was changed since its export.
     """
 
     name: str
     state: str
     status: Status | None
     has_older_bundle: bool = False
+    is_changed: bool = False
 
     @classmethod
-    def of(cls, name: str, status: Status | None, out: Path, *, pass_id: str) -> "Row":
+    def of(cls, name: str, status: Status | None, out: Path, *, pass_id: str, is_changed: bool = False) -> "Row":
         """Return the row of a part in the output folder `out`, as it stands during the pass `pass_id`."""
         state = "waiting"
         if status is not None and status.state is State.DONE:
@@ -42,7 +44,9 @@ class Row:
         elif status is not None and status.state is State.FAILED and status.pass_id == pass_id:
             state = "failed"
         is_older = state in {"failed", "waiting"} and _is_file(out / name / BUNDLE / MANIFEST)
-        return cls(name=name, state=state, status=status, has_older_bundle=is_older)
+        return cls(
+            name=name, state=state, status=status, has_older_bundle=is_older, is_changed=is_changed and state == "kept"
+        )
 
     @property
     def figures(self) -> Mapping[str, Any]:
@@ -51,11 +55,17 @@ class Row:
 
     @property
     def reason(self) -> str:
-        """Why it failed, and what still lies there; empty where it did not."""
-        said = self.status.reason or "" if self.status is not None and self.state == "failed" else ""
+        """Why it failed, and what besides its own new bundle lies there; empty where there is nothing to say."""
+        said = []
+        if self.status is not None and self.state == "failed" and self.status.reason:
+            said.append(self.status.reason)
         if self.has_older_bundle:
-            said += f"{'; ' if said else ''}the bundle there is an older one"
-        return said
+            said.append("the bundle there is an older one")
+        if self.is_changed:
+            said.append("its bundle was changed since; the figures are those of its export")
+        if self.status is not None and self.state == "done" and self.status.bundle_aside:
+            said.append(f"the bundle that was there had been changed and is now {self.status.bundle_aside}")
+        return "; ".join(said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +162,7 @@ def row_line(row: Row) -> str:
         *([f"defects found {text}"] if (text := _number("recall", ".3f")(row)) else []),
         f"{_seconds(row)} s",
     ]
-    return f"{row.name}: {row.state}: {', '.join(told)}"
+    return f"{row.name}: {row.state}: {', '.join(told)}{f'; {row.reason}' if row.reason else ''}"
 
 
 def write_summary(out: Path, summary: Summary) -> None:

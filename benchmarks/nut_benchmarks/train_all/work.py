@@ -117,10 +117,17 @@ def _checkpoint(run: "Run") -> dict[str, object]:
 
 def _exported(job: Job, status: Status, run: "Run") -> Status:
     """Export the part's run, and return what came of it."""
+    from nut_benchmarks.train_all.changed_bundle import aside_of
     from nut_export.export import export_bundle
 
+    aside = aside_of(job.out / BUNDLE)
     exported = export_bundle(
-        run, job.out / BUNDLE, export_config(job.export, name=job.name), dataset_root=job.data, overwrite=True
+        run,
+        job.out / BUNDLE,
+        export_config(job.export, name=job.name),
+        dataset_root=job.data,
+        overwrite=True,
+        keep_older_as=aside,
     )
     return replace(
         status,
@@ -128,6 +135,7 @@ def _exported(job: Job, status: Status, run: "Run") -> Status:
         fingerprint=run.record["dataset"]["fingerprint"],
         bundle_id=exported.bundle.manifest.bundle_id,
         figures=_figures(run, exported),
+        bundle_aside=None if aside is None else aside.name,
     )
 
 

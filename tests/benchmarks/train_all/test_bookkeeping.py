@@ -17,10 +17,9 @@ from nut_benchmarks.train_all.config import read_config
 from nut_benchmarks.train_all.every_part import do_parts, forced_pass_of, look_at_parts, make_jobs, own_output
 from nut_benchmarks.train_all.parts import find_parts
 from nut_benchmarks.train_all.processes import Processes, Share, share_machine, visible_gpus
-from nut_benchmarks.train_all.standing import checkpoint_facts, reusable_run, standing_of
+from nut_benchmarks.train_all.standing import reusable_run, standing_of
 from nut_benchmarks.train_all.status import State, Status, read_status, write_failure, write_status
 from nut_benchmarks.train_all.work import _figures, do_part
-from nut_dataset.layout import fingerprint, open_dataset
 from nut_export.export import Exported
 from nut_runtime.bundle import open_bundle
 from nut_runtime.errors import InputError
@@ -37,32 +36,6 @@ def root(tmp_path: Path) -> Path:
         good.mkdir(parents=True)
         (good / "0.png").write_bytes(b"no picture")
     return tmp_path / "root"
-
-
-@pytest.fixture
-def done(nuts: Path, run_folder: Path, bundle_folder: Path, tmp_path: Path):
-    """The job of a part and its folder, as it is left when it was done."""
-    shutil.copytree(nuts, tmp_path / "root" / "nuts")
-    parts = find_parts(tmp_path / "root")
-    (job,) = make_jobs(parts, read_config(None, ["nuts"]), tmp_path / "out", attempts=2)
-    shutil.copytree(run_folder, job.out / "run")
-    shutil.copytree(bundle_folder, job.out / "bundle")
-    status = Status(
-        name="nuts",
-        state=State.DONE,
-        pass_id="earlier",  # noqa: S106 - no password
-        attempt=1,
-        arguments=job.arguments,
-        host="here",
-        pid=1,
-        began="2026-01-01T00:00:00+00:00",
-        fingerprint=fingerprint(open_dataset(job.data)),
-        checkpoint=checkpoint_facts(job.out / "run"),
-        bundle_id=open_bundle(job.out / "bundle").manifest.bundle_id,
-        figures={"train_good": 12, "test_good": 3, "defective": 6, "auroc": 0.9, "auroc_interval": [0.8, 1.0]},
-    )
-    write_status(job.out, status)
-    return job
 
 
 def _nut(*arguments: object) -> Result:
@@ -154,6 +127,7 @@ def test_a_forced_pass_goes_on_until_it_has_ended(root, tmp_path):
         assert third != second
 
 
+@pytest.mark.slow
 def test_a_forced_pass_that_was_interrupted_is_told_and_gone_on_with_by_force_alone(root, tmp_path):
     out = tmp_path / "out"
     says = "a pass with --force was interrupted; give --force again to go on with it"
@@ -372,6 +346,7 @@ def test_a_mistake_in_the_configuration_ends_before_any_work(root, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_part_whose_folder_cannot_be_written_fails_and_the_others_are_done(root, tmp_path):
     out = tmp_path / "out"
     jobs = _jobs(root, out)
