@@ -131,6 +131,7 @@ def export_bundle(
     trays_root: Path | None = None,
     signing_key: SigningKey | None = None,
     overwrite: bool = False,
+    keep_older_as: Path | None = None,
     progress: Progress = no_progress,
 ) -> Exported:
     """Export a trained run as a bundle.
@@ -144,6 +145,7 @@ def export_bundle(
         trays_root: Tray data set for the locator's proof; None takes the one it was trained on.
         signing_key: Signs the bundle; None leaves it unsigned.
         overwrite: Replace an older bundle.
+        keep_older_as: Where that goes, beside `out`, instead of being removed.
         progress: Told of each step.
 
     Raises:
@@ -155,7 +157,10 @@ def export_bundle(
     config = config or ExportConfig()
     inputs = [run.folder, *([] if signing_key is None else [signing_key.path])]
     inputs += [] if locator is None else [locator.folder]
-    with new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs) as folder, ExitStack() as stack:
+    with (
+        new_folder(out, marker=MANIFEST, overwrite=overwrite, inputs=inputs, keep_older_as=keep_older_as) as folder,
+        ExitStack() as stack,
+    ):
         pictures = find_pictures(run, dataset_root, config.pictures)
         dataset = pictures.dataset
         sources = stack.enter_context(at_frame_size([*pictures.proof, *pictures.others], config.frame_px))

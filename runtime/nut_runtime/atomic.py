@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all, wherever the process is killed."""
 
+import glob
 import json
 import os
 import shutil
@@ -15,11 +16,14 @@ __all__ = [
     "check_output_folder",
     "check_output_page",
     "new_folder",
+    "restore_folder",
     "sync_folder",
     "write_bytes",
     "write_json",
     "write_text",
 ]
+
+_OLD = ".old"  # ends the name of a folder that is set aside while another takes its place
 
 
 def write_bytes(path: Path, data: bytes, *, is_durable: bool = True, is_private: bool = False) -> None:
@@ -123,7 +127,14 @@ def check_output_page(path: Path, *, mark: str, of: str, overwrite: bool) -> Non
 
 
 @contextmanager
-def new_folder(folder: Path, *, marker: str, overwrite: bool = False, inputs: Sequence[Path] = ()) -> Iterator[Path]:
+def new_folder(
+    folder: Path,
+    *,
+    marker: str,
+    overwrite: bool = False,
+    inputs: Sequence[Path] = (),
+    keep_older_as: Path | None = None,
+) -> Iterator[Path]:
     """Give a temporary folder that becomes `folder` when the block ends without an error.
 
     The temporary folder lies beside `folder`, so that the last step is a rename. An older folder is replaced
@@ -135,6 +146,7 @@ def new_folder(folder: Path, *, marker: str, overwrite: bool = False, inputs: Se
         marker: As in `check_output_folder`; the block must write it.
         overwrite: Whether an older output may be replaced.
         inputs: As in `check_output_folder`.
+        keep_older_as: Where the older folder goes when it is replaced: a free name beside it. None removes it.
 
     Raises:
         OutputError: As `check_output_folder`, or if the folder cannot be made or renamed.
@@ -150,9 +162,33 @@ def new_folder(folder: Path, *, marker: str, overwrite: bool = False, inputs: Se
         temporary.chmod(0o755)  # mkdtemp's 0700 would follow the folder to another user
         yield temporary
         check_output_folder(folder, marker=marker, overwrite=overwrite, inputs=inputs)  # it may have come meanwhile
-        _replace_folder(temporary, folder)
+        _replace_folder(temporary, folder, keep_older_as)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def restore_folder(folder: Path) -> bool:
+    """Put an older folder back that a kill between the two renames of `new_folder` left aside; return whether it did.
+
+    Nobody may be writing the folder at the same time. Where something is in its place nothing is done, and where
+    several lie aside neither, since none of them is known to be the latest.
+
+    Args:
+        folder: As `new_folder` was given it.
+
+    Raises:
+        OutputError: If it cannot be renamed.
+    """
+    folder = folder.resolve()
+    try:
+        if folder.exists():
+            return False
+        aside = list(folder.parent.glob(f".{glob.escape(folder.name)}.*{_OLD}"))
+        if len(aside) == 1:
+            aside[0].rename(folder)
+        return len(aside) == 1
+    except OSError as error:
+        raise OutputError(f"cannot put back {folder}: {error.strerror or error}") from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -165,9 +201,11 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _replace_folder(temporary: Path, folder: Path) -> None:
-    """Rename `temporary` to `folder`, setting an older folder aside for that instant."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+def _replace_folder(temporary: Path, folder: Path, kept: Path | None) -> None:
+    """Rename `temporary` to `folder`, setting an older folder aside: to be kept, or for that instant."""
+    if kept is not None and os.path.lexists(kept):
+        raise OutputError(f"cannot keep {folder} as {kept}, which exists already; move that away")
+    aside = kept or folder.with_name(f".{folder.name}.{os.getpid()}{_OLD}")
     try:
         if folder.exists():
             folder.rename(aside)
@@ -177,4 +215,5 @@ def _replace_folder(temporary: Path, folder: Path) -> None:
     finally:
         if aside.exists() and not folder.exists():  # failed or stopped between the two
             aside.rename(folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(aside, ignore_errors=True)

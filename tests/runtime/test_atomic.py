@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nut_runtime.atomic import check_output_folder, new_folder, write_bytes, write_json, write_text
+from nut_runtime.atomic import check_output_folder, new_folder, restore_folder, write_bytes, write_json, write_text
 from nut_runtime.errors import OutputError
 
 # Nothing, root included, can make a folder here.
@@ -198,7 +198,8 @@ def test_an_empty_folder_is_not_in_the_way(tmp_path):
     assert names(tmp_path / "out") == ["new"]
 
 
-def test_a_rename_that_fails_puts_the_older_folder_back(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kept", [None, "kept"])
+def test_a_rename_that_fails_puts_the_older_folder_back(tmp_path, monkeypatch, kept):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
     rename = Path.rename
@@ -211,11 +212,27 @@ def test_a_rename_that_fails_puts_the_older_folder_back(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "rename", fails_at_the_last_step)
     with (
         pytest.raises(OutputError, match="Input/output error"),
-        new_folder(tmp_path / "out", overwrite=True, marker="old"),
+        new_folder(tmp_path / "out", overwrite=True, marker="old", keep_older_as=kept and tmp_path / kept),
     ):
         pass
     assert names(tmp_path / "out") == ["old"]
     assert names(tmp_path) == ["out"]
+
+
+def test_an_older_folder_is_kept_under_another_name(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    for _ in range(2):
+        with new_folder(tmp_path / "new", overwrite=True, marker="old", keep_older_as=tmp_path / "kept") as folder:
+            (folder / "old").touch()  # there is none to keep the first time
+    assert names(tmp_path) == ["kept", "new", "out"]
+    with (
+        pytest.raises(OutputError, match="which exists already"),
+        new_folder(tmp_path / "out", overwrite=True, marker="old", keep_older_as=tmp_path / "kept") as folder,
+    ):
+        (folder / "new").touch()
+    assert names(tmp_path / "out") == ["old"]
+    assert names(tmp_path) == ["kept", "new", "out"]
 
 
 def test_a_file_in_the_way_is_refused_even_when_overwriting(tmp_path):
@@ -262,3 +279,39 @@ def test_a_process_killed_midway_leaves_the_older_content(tmp_path, kind):
     assert killed.returncode == -signal.SIGKILL
     assert (target / "a").read_text() == "old"
     assert not (target / "new").exists()
+
+
+_KILLED_BETWEEN = """
+import os, signal, sys
+from pathlib import Path
+from nut_runtime import atomic
+rename = Path.rename
+def dies_at_the_last_step(path, target):
+    if path.name.endswith(".part"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+Path.rename = dies_at_the_last_step
+with atomic.new_folder(Path(sys.argv[1]), overwrite=True, marker="a"):
+    pass
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_a_folder_that_a_kill_between_the_renames_left_aside_is_put_back(tmp_path):
+    target = tmp_path / "out[1]"
+    target.mkdir()
+    (target / "a").write_text("old")
+    killed = subprocess.run([sys.executable, "-c", _KILLED_BETWEEN, str(target)], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert not target.exists()
+    assert restore_folder(target)
+    assert (target / "a").read_text() == "old"
+    assert not restore_folder(target)
+
+
+@pytest.mark.parametrize("there", [[".out.1.old", ".out.2.old"], [".out.1.old", "out"], [".other.1.old"], []])
+def test_nothing_is_put_back_where_it_is_not_known_to_be_missing(tmp_path, there):
+    for name in there:
+        (tmp_path / name).mkdir()
+    assert not restore_folder(tmp_path / "out")
+    assert names(tmp_path) == sorted(there)

@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,11 @@ _SOME_FAILED = 1
     help="Use Ray: local starts it on this machine, auto or HOST:PORT joins a cluster that shares ROOT and OUT.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say which parts there are and what would be done.")
-@click.option("--force", is_flag=True, help="Do all parts again, those that are done too.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Do all parts again, those that are done too; interrupted, it is gone on with by --force.",
+)
 def train_all(
     root: Path,
     out: Path,
@@ -86,24 +91,33 @@ def train_all(
         if not dry_run:
             check_cluster(address)
     from nut_benchmarks.train_all.config import read_config
-    from nut_benchmarks.train_all.every_part import check_output, do_parts, look_at_parts, make_jobs, own_output
+    from nut_benchmarks.train_all.every_part import (
+        check_output,
+        do_parts,
+        forced_pass_of,
+        look_at_parts,
+        make_jobs,
+        own_output,
+    )
 
     configs = read_config(config_file, [part.name for part in parts])
     check_output(root, out, is_forced=force)
-    todo = make_jobs(parts, configs, out, attempts=retries + 1, is_forced=force)
+    todo = make_jobs(parts, configs, out, attempts=retries + 1)
+    pending = forced_pass_of(root, out)
+    if pending is not None and not force:
+        say("a pass with --force was interrupted; give --force again to go on with it")
     if dry_run:
         with progress_bars() as progress:
-            _say_plan(look_at_parts(todo, progress))
+            _say_plan(look_at_parts(_in_pass(todo, (pending or "new") if force else None), progress))
         return
-    with own_output(root, out):
+    with own_output(root, out, is_forced=force) as forced_pass:
         with progress_bars() as progress:
-            standings = look_at_parts(todo, progress)
+            standings = look_at_parts(_in_pass(todo, forced_pass), progress)
         left = [standing.job for standing in standings if standing.why is not None]
         say(f"{len(parts)} parts, {len(left)} to do")
-        uses_gpu = any(job.train["device"] != "cpu" for job in left)
         try:
             with (
-                _workers(address, left, jobs, threads, root.resolve(), out.resolve(), uses_gpu) as workers,
+                _workers(address, left, jobs, threads, root.resolve(), out.resolve()) as workers,
                 progress_bars() as progress,
             ):
                 summary = do_parts(root, out, standings, workers, command=_command(), progress=progress, say=say)
@@ -116,6 +130,11 @@ def train_all(
         raise click.exceptions.Exit(_SOME_FAILED)
 
 
+def _in_pass(jobs: "list[Job]", forced_pass: str | None) -> "list[Job]":
+    """Return the same jobs as those of a pass with `--force`, where there is one."""
+    return [replace(job, forced_pass=forced_pass) for job in jobs]
+
+
 @contextmanager
 def _workers(
     address: str | None,
@@ -124,17 +143,15 @@ def _workers(
     threads: int | None,
     root: Path,
     out: Path,
-    uses_gpu: bool,
 ) -> "Iterator[Workers]":
     """Give what does the parts: processes, or the tasks of a cluster."""
-    from dataclasses import replace
-
     import torch
 
-    from nut_benchmarks.train_all.processes import Processes, share_machine
+    from nut_benchmarks.train_all.processes import Processes, share_machine, visible_gpus
 
-    gpus = torch.cuda.device_count() if uses_gpu else 0
-    share = share_machine(len(left), jobs=jobs, threads=threads, gpus=gpus)
+    uses_gpu = any(job.uses_gpu for job in left)
+    gpus = visible_gpus(torch.cuda.device_count()) if uses_gpu else ()
+    share = share_machine(len(left), jobs=jobs, threads=threads, gpus=len(gpus))
     if address is None or not left:
         yield Processes(share, gpus=gpus)
         return
@@ -142,14 +159,19 @@ def _workers(
 
     if address != "local":
         share = replace(share, jobs=jobs or 0, threads=threads or CLUSTER_THREADS)
-    with ray_workers(address, share=share, root=root, out=out, uses_gpu=uses_gpu) as workers:
+    with ray_workers(address, share=share, root=root, out=out) as workers:
         yield workers
 
 
 def _say_plan(standings: "list[Standing]") -> None:
     """Say what would be done."""
     for standing in standings:
-        say(f"{standing.job.name}: {'kept, it is done' if standing.why is None else f'to do, {standing.why}'}")
+        if standing.why is None:
+            plan = "kept, its bundle was changed since" if standing.is_changed else "kept, it is done"
+        else:
+            stays = "; its bundle was changed since and will stay beside the new one" if standing.is_changed else ""
+            plan = f"to do, {standing.why}{stays}"
+        say(f"{standing.job.name}: {plan}")
     left = sum(standing.why is not None for standing in standings)
     say(f"{len(standings)} parts, {left} to do")
 

@@ -15,7 +15,7 @@ from typing import Any
 from nut_benchmarks.train_all.cluster_address import LOCAL, RAY_SETTINGS
 from nut_benchmarks.train_all.job import Job
 from nut_benchmarks.train_all.processes import PART_BYTES, Share
-from nut_benchmarks.train_all.status import Status, write_failure
+from nut_benchmarks.train_all.status import Status, finished_status, write_failure
 from nut_runtime import __version__
 from nut_runtime.atomic import write_text
 from nut_runtime.errors import InputError
@@ -30,7 +30,7 @@ _STOP_S = 10.0
 
 
 @contextmanager
-def ray_workers(address: str, *, share: Share, root: Path, out: Path, uses_gpu: bool) -> "Iterator[RayWorkers]":
+def ray_workers(address: str, *, share: Share, root: Path, out: Path) -> "Iterator[RayWorkers]":
     """Connect to a cluster, or start one of this machine, and leave or stop it at the end.
 
     Args:
@@ -38,7 +38,6 @@ def ray_workers(address: str, *, share: Share, root: Path, out: Path, uses_gpu: 
         share: Parts at a time (of a cluster that is not `local`, 0 takes as many as it has room for), and threads each.
         root: The data sets; every node must see it.
         out: The output, which must exist; every node must see it.
-        uses_gpu: Whether parts use a GPU where there is one.
 
     Raises:
         InputError: If the cluster does not take us, or a node does not see the folders or has another version of us.
@@ -64,7 +63,7 @@ def ray_workers(address: str, *, share: Share, root: Path, out: Path, uses_gpu: 
         memory = min(PART_BYTES, *(int(node["Resources"].get("memory", PART_BYTES)) for node in nodes))
         resources = {
             "num_cpus": share.threads,
-            "num_gpus": int(has_gpu and uses_gpu),
+            "num_gpus": int(has_gpu),
             "memory": 0 if is_local else memory,  # there --jobs says how many
         }
         yield RayWorkers(ray, resources=resources, at_once=share.jobs, token=token)
@@ -79,7 +78,7 @@ class RayWorkers:
 
     Args:
         ray: The module.
-        resources: What a task needs, as `ray.remote` takes it.
+        resources: What a task needs, as `ray.remote` takes it; `num_gpus` only that of a part which uses a GPU.
         at_once: Tasks that are handed over at a time; 0 hands over all.
         token: A file in the output, which every worker must see: nodes may join later.
     """
@@ -91,11 +90,7 @@ class RayWorkers:
         self._token = token
 
     def finished(self, jobs: Sequence[Job]) -> Generator[Status, None, None]:
-        """Do all parts and give each as it is finished; what is at work is cancelled when the caller stops.
-
-        Raises:
-            OutputError: If a part's folder cannot be written.
-        """
+        """Do all parts and give each as it is finished; what is at work is cancelled when the caller stops."""
         ray = self._ray
         waiting = deque(jobs)
         running: dict[Any, Job] = {}
@@ -112,8 +107,11 @@ class RayWorkers:
 
     def _submit(self, job: Job) -> Any:
         """Hand a part over as a task."""
+        resources = dict(self._resources)
+        if not job.uses_gpu:
+            resources["num_gpus"] = 0
         task = self._ray.remote(
-            **self._resources,
+            **resources,
             max_retries=job.attempts - 1,
             retry_exceptions=True,  # a user's mistake is a status, not an exception
             max_calls=1,  # a process each: its memory is free at the end
@@ -135,6 +133,8 @@ class RayWorkers:
             reason = "its worker was killed, perhaps for want of memory"
         except errors.RayError as error:
             reason = f"{type(error).__name__}: {error}"
+        if (status := finished_status(job)) is not None:  # it died after its part was finished
+            return status
         times = "" if job.attempts == 1 else f" ({job.attempts} attempts)"
         return write_failure(job, " ".join(reason.split())[:300] + times)
 

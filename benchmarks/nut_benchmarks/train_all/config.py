@@ -16,7 +16,7 @@ from nut_benchmarks.train_all.job import export_config
 from nut_runtime.errors import InputError
 from nut_runtime.station_file.document import Document
 from nut_runtime.station_file.places import existing_file
-from nut_runtime.station_file.values import Reader, got, number, one_of, plain_name, text, whole
+from nut_runtime.station_file.values import Reader, got, number, one_of, plain_name, text, whole, yes_or_no
 from nut_train.config import CALIBRATIONS, DEVICES, TrainConfig, parse_image_size
 from nut_train.thresholds import Rule
 
@@ -58,6 +58,7 @@ _TRAIN: Mapping[str, Reader] = {
     "coreset_ratio": number(),
     "bank_size": whole(1, _LARGEST),
     "bank_mb": number(),
+    "whiten": yes_or_no,
     "neighbours": whole(1, _LARGEST),
     "batch_size": whole(1, _LARGEST),
     "workers": whole(0, 1024),

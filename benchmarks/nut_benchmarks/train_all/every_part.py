@@ -23,10 +23,11 @@ from nut_runtime.atomic import write_json
 from nut_runtime.claims import claim
 from nut_runtime.errors import InputError, OutputError
 
-__all__ = ["MARKER", "check_output", "do_parts", "look_at_parts", "make_jobs", "own_output"]
+__all__ = ["MARKER", "check_output", "do_parts", "forced_pass_of", "look_at_parts", "make_jobs", "own_output"]
 
 MARKER = "train-all.json"
 """Shows that a folder is an output of ours, and of which data sets."""
+_FORCED = "forced_pass"  # in the marker, as long as that pass has not ended
 _READERS = 4  # threads that read pictures to compare them; the disk is the limit
 
 
@@ -54,9 +55,28 @@ def check_output(root: Path, out: Path, *, is_forced: bool = False) -> None:
         raise OutputError(f"{out} was made of {made_of}; choose another output, or give --force to use it")
 
 
+def forced_pass_of(root: Path, out: Path) -> str | None:
+    """Return the pass with `--force` that was interrupted in an output, and is to be gone on with; None without one."""
+    try:
+        made_of = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        found = made_of[_FORCED] if made_of["root"] == str(root.resolve()) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 @contextmanager
-def own_output(root: Path, out: Path) -> Iterator[None]:
+def own_output(root: Path, out: Path, *, is_forced: bool = False) -> Iterator[str | None]:
     """Make the output folder ours, and keep it to this process for as long as the block lasts.
+
+    Args:
+        root: The data sets.
+        out: The output.
+        is_forced: Whether the block is a pass with `--force`: the one that was interrupted, else a new one. It has
+            ended when the block ends without an error.
+
+    Yields:
+        `Job.forced_pass` of the block's jobs.
 
     Raises:
         InputError: If another process is at work in it.
@@ -71,14 +91,22 @@ def own_output(root: Path, out: Path) -> Iterator[None]:
     except PermissionError as error:
         raise OutputError(f"cannot write {out}: {error.strerror}") from error
     with claim(out):
-        write_json(out / MARKER, {"schema": 1, "root": str(root.resolve()), "version": __version__})
-        yield
+        pending = forced_pass_of(root, out)
+        forced_pass = (pending or uuid.uuid4().hex) if is_forced else None
+        _mark(root, out, forced_pass or pending)
+        yield forced_pass
+        if is_forced:
+            _mark(root, out, None)
 
 
-def make_jobs(
-    parts: Sequence[Part], configs: Mapping[str, PartConfig], out: Path, *, attempts: int, is_forced: bool = False
-) -> list[Job]:
-    """Return what is to be done for each part.
+def _mark(root: Path, out: Path, forced_pass: str | None) -> None:
+    """Write the marker."""
+    made_of = {"schema": 1, "root": str(root.resolve()), "version": __version__}
+    write_json(out / MARKER, made_of | ({} if forced_pass is None else {_FORCED: forced_pass}))
+
+
+def make_jobs(parts: Sequence[Part], configs: Mapping[str, PartConfig], out: Path, *, attempts: int) -> list[Job]:
+    """Return what is to be done for each part, without `--force`.
 
     Raises:
         InputError: If `attempts` is under one, or a weights file cannot be read.
@@ -98,7 +126,6 @@ def make_jobs(
             weights_sha256=digests.get(configs[part.name].train.backbone_weights or ""),
             attempts=attempts,
             pass_id=pass_id,
-            is_forced=is_forced,
         )
         for part in parts
     ]
@@ -154,10 +181,12 @@ def do_parts(
     to_do = [standing.job for standing in standings if standing.why is not None]
     pass_id = standings[0].job.pass_id if standings else ""
     redone = {job.name for job in to_do}
+    changed = {standing.job.name for standing in standings if standing.is_changed}
 
     def write() -> Summary:
         rows = [
-            Row.of(name, None if name in redone else status, out, pass_id=pass_id) for name, status in statuses.items()
+            Row.of(name, None if name in redone else status, out, pass_id=pass_id, is_changed=name in changed)
+            for name, status in statuses.items()
         ]
         summary = Summary(
             root=root.resolve(),

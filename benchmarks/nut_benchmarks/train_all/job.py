@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from nut_export.export import ExportConfig
 
-__all__ = ["Job", "export_config"]
+__all__ = ["ASIDE", "BUNDLE", "RUN", "Job", "export_config"]
+
+RUN = "run"
+BUNDLE = "bundle"
+"""The folders in a part's own one."""
+ASIDE = f"{BUNDLE}.before-"
+"""How the name begins of a changed bundle that made room for a new one; the first 8 digits of its id follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +33,8 @@ class Job:
         cores: Cores to keep to, where that is possible; empty takes any.
         attempts: How often it may be begun in this pass.
         pass_id: Which call of the command this is, so that one that is begun again in it knows.
-        is_forced: Train and export even where a run or bundle would still do.
+        forced_pass: The pass with `--force` that it belongs to, which calls go on with until it has ended: train and
+            export even where a run or bundle from before it would still do. None without `--force`.
     """
 
     name: str
@@ -40,12 +47,17 @@ class Job:
     cores: tuple[int, ...] = ()
     attempts: int = 1
     pass_id: str = ""
-    is_forced: bool = False
+    forced_pass: str | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What the result depends on, besides the pictures."""
         return {"train": dict(self.train), "export": dict(self.export), "weights_sha256": self.weights_sha256}
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether it is done on a GPU, where there is one."""
+        return bool(self.train["device"] != "cpu")
 
     def to_text(self) -> str:
         """Return it as one line of JSON."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nut_benchmarks.train_all.job import ASIDE
 from nut_dataset.layout import GOOD
 from nut_runtime.errors import InputError
 
@@ -76,6 +77,10 @@ def _below(folder: Path, name: str, out: Path | None, above: tuple[Path, ...]) -
             yield from _below(folder / child, f"{name}/{child}" if name else child, out, (*above, here))
 
 
+def _is_ours(name: str) -> bool:
+    return name in _OURS or name.startswith(ASIDE)
+
+
 def _check_names(root: Path, parts: list[Part]) -> None:
     """Refuse names that another machine could not have as folders, or would take for the same."""
     seen: dict[str, Part] = {}
@@ -88,7 +93,7 @@ def _check_names(root: Path, parts: list[Part]) -> None:
                     f"{str(root / part.name)!r}: {piece!r} cannot name a part; use letters, digits, blanks and "
                     "_ . , + ( ) @ = - with a letter or digit first, at most 64"
                 )
-        if any(piece.casefold() in _OURS for piece in pieces) or pieces[0].casefold() in _TOP:
+        if any(_is_ours(piece.casefold()) for piece in pieces) or pieces[0].casefold() in _TOP:
             raise InputError(f"{root / part.name}: that is the name of a folder or file of the output; rename it")
         key = unicodedata.normalize("NFKC", part.name).casefold()
         if key in seen:

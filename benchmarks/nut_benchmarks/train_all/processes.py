@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Protocol
 
 from nut_benchmarks.train_all.job import Job
-from nut_benchmarks.train_all.status import State, Status, read_status, write_failure
+from nut_benchmarks.train_all.status import State, Status, finished_status, write_failure
 from nut_runtime.errors import InputError, OutputError
 from nut_runtime.machine import this_machine
 from nut_train.free_memory import free_memory_bytes
 
-__all__ = ["LOG", "PART_BYTES", "Processes", "Share", "Workers", "share_machine"]
+__all__ = ["LOG", "PART_BYTES", "Processes", "Share", "Workers", "share_machine", "visible_gpus"]
 
 LOG = "worker.log"
 """What a part's process said; kept in the part's folder where it failed."""
@@ -27,6 +27,7 @@ PART_BYTES = 2_500_000_000
 _CORES = 2  # of a part, where nothing else is said
 _LOOK_S = 0.1
 _STOP_S = 10.0
+_GPUS = "CUDA_VISIBLE_DEVICES"
 _CANNOT_SAY = 2  # exit code of `worker` where a status cannot be written
 
 
@@ -93,6 +94,18 @@ def share_machine(
     return Share(jobs=jobs, threads=threads or max(1, cores // jobs))
 
 
+def visible_gpus(count: int) -> tuple[str, ...]:
+    """Return the GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them: by number or id.
+
+    Args:
+        count: How many torch sees. Of several parts of GPUs (MIG) it sees one, as any process does.
+    """
+    given = tuple(name for entry in os.environ.get(_GPUS, "").split(",") if (name := entry.strip()))
+    if not given or not count:
+        return tuple(str(number) for number in range(count))
+    return given if given[0].startswith("MIG-") else given[:count]
+
+
 @dataclass(slots=True, kw_only=True)
 class _Running:
     job: Job
@@ -105,12 +118,12 @@ class Processes:
 
     Args:
         share: How the machine is divided.
-        gpus: GPUs that the parts take turns with; 0 leaves the choice to torch.
+        gpus: From `visible_gpus`, those that the parts take turns with; of one or none the choice is left to torch.
     """
 
-    def __init__(self, share: Share, *, gpus: int = 0) -> None:
+    def __init__(self, share: Share, *, gpus: Sequence[str] = ()) -> None:
         self._share = share
-        self._gpus = gpus
+        self._gpus = tuple(gpus)
         affinity = getattr(os, "sched_getaffinity", None)
         cores = sorted(affinity(0)) if affinity is not None else []
         threads = share.threads
@@ -121,11 +134,9 @@ class Processes:
     def finished(self, jobs: Sequence[Job]) -> Generator[Status, None, None]:
         """Do all parts, each in a process, and give each as it is finished.
 
-        A process that dies is started again, as often as its job allows. What is at work is stopped when the caller
-        stops, by Ctrl-C or otherwise.
-
-        Raises:
-            OutputError: If a part's folder cannot be written.
+        A process that dies is started again, as often as its job allows. A part whose process cannot be started, such
+        as one whose folder cannot be written, has failed. What is at work is stopped when the caller stops, by Ctrl-C
+        or otherwise.
         """
         waiting = deque((job, 1) for job in jobs)
         running: dict[int, _Running] = {}
@@ -134,7 +145,12 @@ class Processes:
                 for slot in range(self._share.jobs):
                     if slot not in running and waiting:
                         job, attempt = waiting.popleft()
-                        running[slot] = self._start(job, attempt, slot)
+                        try:
+                            running[slot] = self._start(job, attempt, slot)
+                        except OutputError as error:
+                            yield write_failure(job, str(error))
+                        except OSError as error:
+                            yield write_failure(job, f"cannot start its process: {error.strerror or error}")
                 ended = [slot for slot, one in running.items() if one.process.poll() is not None]
                 for slot in ended:
                     one = running.pop(slot)
@@ -149,24 +165,30 @@ class Processes:
             _stop([one.process for one in running.values()])
 
     def _start(self, job: Job, attempt: int, slot: int) -> _Running:
-        """Start a process; it is given its part on a pipe whose end tells it that we are gone."""
+        """Start a process; it is given its part on a pipe whose end tells it that we are gone.
+
+        Raises:
+            OutputError: If the part's folder cannot be written.
+            OSError: If the system starts no process.
+        """
         job = replace(job, threads=self._share.threads, cores=self._slots[slot])
         environment = {**os.environ, "OMP_NUM_THREADS": str(job.threads)}
-        if self._gpus > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = str(slot % self._gpus)
+        if len(self._gpus) > 1:
+            environment[_GPUS] = self._gpus[slot % len(self._gpus)]
         try:
             job.out.mkdir(parents=True, exist_ok=True)
-            with (job.out / LOG).open("wb") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "nut_benchmarks.train_all.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
-                )
+            log = (job.out / LOG).open("wb")
         except OSError as error:
             raise OutputError(f"cannot write {job.out}: {error.strerror or error}") from error
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "nut_benchmarks.train_all.worker"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
+            )
         if process.stdin is not None:
             with suppress(OSError):  # it died already, which its exit code tells
                 process.stdin.write(job.to_text().encode() + b"\n")
@@ -178,11 +200,10 @@ def _outcome(one: _Running) -> Status | None:
     """Return what came of a process that has ended; None where it is to be begun again."""
     _close(one.process)
     code, job = one.process.returncode, one.job
-    status = read_status(job.out)
-    has_said = status is not None and status.pass_id == job.pass_id and status.state is not State.STARTED
-    if status is not None and has_said:
+    if (status := finished_status(job)) is not None:
         if status.state is State.DONE:
-            (job.out / LOG).unlink(missing_ok=True)
+            with suppress(OSError):
+                (job.out / LOG).unlink(missing_ok=True)
         return status
     if one.attempt < job.attempts and code != _CANNOT_SAY:
         return None

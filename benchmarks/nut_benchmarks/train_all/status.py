@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -9,8 +10,18 @@ from typing import Any, Self
 
 from nut_benchmarks.train_all.job import Job
 from nut_runtime.atomic import write_json
+from nut_runtime.errors import OutputError
 
-__all__ = ["STATUS", "State", "Status", "read_status", "write_failure", "write_status"]
+__all__ = [
+    "STATUS",
+    "State",
+    "Status",
+    "finished_status",
+    "is_of_forced_pass",
+    "read_status",
+    "write_failure",
+    "write_status",
+]
 
 STATUS = "part.json"
 _SCHEMA = 1
@@ -38,11 +49,13 @@ class Status:
         pid: Number of the process.
         began: When it was begun for the last time, UTC.
         seconds: How long that took.
+        forced_pass: `Job.forced_pass`.
         fingerprint: Of the data set it was done with.
-        checkpoint: SHA-256 and size in bytes of the run's checkpoint.
+        checkpoint: SHA-256 and size in bytes of the run's checkpoint, once it was trained.
         bundle_id: The bundle's.
         figures: What the summary shows.
         reason: Why it failed; one line.
+        bundle_aside: Name of the folder that a changed bundle was moved to, beside the new one.
     """
 
     name: str
@@ -54,11 +67,13 @@ class Status:
     pid: int
     began: str
     seconds: float | None = None
+    forced_pass: str | None = None
     fingerprint: str | None = None
     checkpoint: Mapping[str, Any] | None = None
     bundle_id: str | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
+    bundle_aside: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
@@ -85,6 +100,18 @@ def read_status(folder: Path) -> Status | None:
         return None
 
 
+def finished_status(job: Job) -> Status | None:
+    """Return what came of a part, where its worker has said so in this pass, however it ended itself; else None."""
+    status = read_status(job.out)
+    is_said = status is not None and status.pass_id == job.pass_id and status.state is not State.STARTED
+    return status if is_said else None
+
+
+def is_of_forced_pass(job: Job, status: Status | None) -> bool:
+    """Return whether a status was written in the pass with `--force` that a job belongs to."""
+    return status is not None and job.forced_pass is not None and status.forced_pass == job.forced_pass
+
+
 def write_status(folder: Path, status: Status) -> Status:
     """Write how far a part is, and return it.
 
@@ -96,11 +123,7 @@ def write_status(folder: Path, status: Status) -> Status:
 
 
 def write_failure(job: Job, reason: str) -> Status:
-    """Say of a part whose worker can no longer do so that it failed.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
+    """Return that a part failed whose worker can no longer say so, and write it, if its folder can be written."""
     status = read_status(job.out)
     if status is None or status.pass_id != job.pass_id:  # it died before it could begin
         status = Status(
@@ -112,6 +135,10 @@ def write_failure(job: Job, reason: str) -> Status:
             host="",
             pid=0,
             began="",
+            forced_pass=job.forced_pass,
         )
-    job.out.mkdir(parents=True, exist_ok=True)
-    return write_status(job.out, replace(status, state=State.FAILED, reason=" ".join(reason.split())))
+    status = replace(status, state=State.FAILED, reason=" ".join(reason.split()))
+    with suppress(OSError, OutputError):  # often the very reason
+        job.out.mkdir(parents=True, exist_ok=True)
+        write_status(job.out, status)
+    return status

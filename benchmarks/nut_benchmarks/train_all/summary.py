@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nut_benchmarks.train_all.standing import BUNDLE
+from nut_benchmarks.train_all.job import BUNDLE
 from nut_benchmarks.train_all.status import State, Status
 from nut_runtime.atomic import write_json, write_text
 from nut_runtime.manifest import MANIFEST
@@ -26,23 +26,27 @@ class Row:
         state: `done`, `kept` (done by an earlier call), `failed` or `waiting`.
         status: What is known of it; None of one that was never begun.
         has_older_bundle: Whether a bundle of an earlier call lies there that is not of these arguments and pictures.
+        is_changed: Whether the bundle of a part that is kept was changed since its export.
     """
 
     name: str
     state: str
     status: Status | None
     has_older_bundle: bool = False
+    is_changed: bool = False
 
     @classmethod
-    def of(cls, name: str, status: Status | None, out: Path, *, pass_id: str) -> "Row":
+    def of(cls, name: str, status: Status | None, out: Path, *, pass_id: str, is_changed: bool = False) -> "Row":
         """Return the row of a part in the output folder `out`, as it stands during the pass `pass_id`."""
         state = "waiting"
         if status is not None and status.state is State.DONE:
             state = "done" if status.pass_id == pass_id else "kept"
         elif status is not None and status.state is State.FAILED and status.pass_id == pass_id:
             state = "failed"
-        is_older = state in {"failed", "waiting"} and (out / name / BUNDLE / MANIFEST).is_file()
-        return cls(name=name, state=state, status=status, has_older_bundle=is_older)
+        is_older = state in {"failed", "waiting"} and _is_file(out / name / BUNDLE / MANIFEST)
+        return cls(
+            name=name, state=state, status=status, has_older_bundle=is_older, is_changed=is_changed and state == "kept"
+        )
 
     @property
     def figures(self) -> Mapping[str, Any]:
@@ -51,11 +55,17 @@ class Row:
 
     @property
     def reason(self) -> str:
-        """Why it failed, and what still lies there; empty where it did not."""
-        said = self.status.reason or "" if self.status is not None and self.state == "failed" else ""
+        """Why it failed, and what besides its own new bundle lies there; empty where there is nothing to say."""
+        said = []
+        if self.status is not None and self.state == "failed" and self.status.reason:
+            said.append(self.status.reason)
         if self.has_older_bundle:
-            said += f"{'; ' if said else ''}the bundle there is an older one"
-        return said
+            said.append("the bundle there is an older one")
+        if self.is_changed:
+            said.append("its bundle was changed since; the figures are those of its export")
+        if self.status is not None and self.state == "done" and self.status.bundle_aside:
+            said.append(f"the bundle that was there had been changed and is now {self.status.bundle_aside}")
+        return "; ".join(said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +91,13 @@ class Summary:
         return sum(row.state in states for row in self.rows)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be looked into
+        return False
+
+
 def _number(key: str, form: str) -> Callable[[Row], str]:
     return lambda row: "" if row.figures.get(key) is None else format(row.figures[key], form)
 
@@ -104,6 +121,7 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "part": lambda row: row.name,
     "status": lambda row: row.state,
     "pictures": _pictures,
+    "leaked": _number("leaked", "d"),
     "image AUROC": _auroc,
     "defects found": _number("recall", ".3f"),
     "threshold": _number("threshold", ".4g"),
@@ -119,6 +137,7 @@ _CSV = (
     "train_good",
     "test_good",
     "defective",
+    "leaked",
     "auroc",
     "auroc_low",
     "auroc_high",
@@ -143,7 +162,7 @@ def row_line(row: Row) -> str:
         *([f"defects found {text}"] if (text := _number("recall", ".3f")(row)) else []),
         f"{_seconds(row)} s",
     ]
-    return f"{row.name}: {row.state}: {', '.join(told)}"
+    return f"{row.name}: {row.state}: {', '.join(told)}{f'; {row.reason}' if row.reason else ''}"
 
 
 def write_summary(out: Path, summary: Summary) -> None:
@@ -204,11 +223,13 @@ def _html(summary: Summary) -> str:
         }
     )
     environment = Environment(loader=loader, autoescape=select_autoescape())
+    has_leaked = any(row.figures.get("leaked") for row in summary.rows)
+    columns = {name: text for name, text in _COLUMNS.items() if name != "leaked" or has_leaked}
     style = environment.loader.get_source(environment, "train/page.css")[0] if environment.loader is not None else ""
     return environment.get_template("ours/summary.html").render(
         summary=summary,
         style=style,
-        columns=list(_COLUMNS),
+        columns=list(columns),
         words=_WORDS,
-        rows=[(row, [(name, text(row)) for name, text in _COLUMNS.items()]) for row in summary.rows],
+        rows=[(row, [(name, text(row)) for name, text in columns.items()]) for row in summary.rows],
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from nut_benchmarks.train_all.config import read_config
+from nut_benchmarks.train_all.every_part import make_jobs
+from nut_benchmarks.train_all.parts import find_parts
+from nut_benchmarks.train_all.standing import checkpoint_facts
+from nut_benchmarks.train_all.status import State, Status, write_status
+from nut_dataset.layout import fingerprint, open_dataset
+from nut_runtime.bundle import open_bundle
 
 CONFIG = """
 [train]
@@ -137,3 +146,29 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     yield one
     for pid in one._marked():  # a test that failed half-way
         os.kill(pid, 9)
+
+
+@pytest.fixture
+def done(nuts: Path, run_folder: Path, bundle_folder: Path, tmp_path: Path):
+    """The job of a part and its folder, as it is left when it was done."""
+    shutil.copytree(nuts, tmp_path / "root" / "nuts")
+    parts = find_parts(tmp_path / "root")
+    (job,) = make_jobs(parts, read_config(None, ["nuts"]), tmp_path / "out", attempts=2)
+    shutil.copytree(run_folder, job.out / "run")
+    shutil.copytree(bundle_folder, job.out / "bundle")
+    status = Status(
+        name="nuts",
+        state=State.DONE,
+        pass_id="earlier",  # noqa: S106 - no password
+        attempt=1,
+        arguments=job.arguments,
+        host="here",
+        pid=1,
+        began="2026-01-01T00:00:00+00:00",
+        fingerprint=fingerprint(open_dataset(job.data)),
+        checkpoint=checkpoint_facts(job.out / "run"),
+        bundle_id=open_bundle(job.out / "bundle").manifest.bundle_id,
+        figures={"train_good": 12, "test_good": 3, "defective": 6, "auroc": 0.9, "auroc_interval": [0.8, 1.0]},
+    )
+    write_status(job.out, status)
+    return job

@@ -1,6 +1,7 @@
 """What is to be done, what is kept, and the table: without a training."""
 
 import csv
+import errno
 import html
 import json
 import shutil
@@ -13,15 +14,18 @@ from click.testing import CliRunner, Result
 
 from nut_benchmarks.cli import main
 from nut_benchmarks.train_all.config import read_config
-from nut_benchmarks.train_all.every_part import do_parts, look_at_parts, make_jobs, own_output
+from nut_benchmarks.train_all.every_part import do_parts, forced_pass_of, look_at_parts, make_jobs, own_output
 from nut_benchmarks.train_all.parts import find_parts
-from nut_benchmarks.train_all.processes import Share, share_machine
-from nut_benchmarks.train_all.standing import checkpoint_facts, standing_of
+from nut_benchmarks.train_all.processes import Processes, Share, share_machine, visible_gpus
+from nut_benchmarks.train_all.standing import reusable_run, standing_of
 from nut_benchmarks.train_all.status import State, Status, read_status, write_failure, write_status
-from nut_benchmarks.train_all.work import do_part
-from nut_dataset.layout import fingerprint, open_dataset
+from nut_benchmarks.train_all.work import _figures, do_part
+from nut_export.export import Exported
 from nut_runtime.bundle import open_bundle
 from nut_runtime.errors import InputError
+from nut_train.run import Run, open_run
+
+EARLIER, NOW = "earlier", "now"  # passes
 
 
 @pytest.fixture
@@ -32,32 +36,6 @@ def root(tmp_path: Path) -> Path:
         good.mkdir(parents=True)
         (good / "0.png").write_bytes(b"no picture")
     return tmp_path / "root"
-
-
-@pytest.fixture
-def done(nuts: Path, run_folder: Path, bundle_folder: Path, tmp_path: Path):
-    """The job of a part and its folder, as it is left when it was done."""
-    shutil.copytree(nuts, tmp_path / "root" / "nuts")
-    parts = find_parts(tmp_path / "root")
-    (job,) = make_jobs(parts, read_config(None, ["nuts"]), tmp_path / "out", attempts=2)
-    shutil.copytree(run_folder, job.out / "run")
-    shutil.copytree(bundle_folder, job.out / "bundle")
-    status = Status(
-        name="nuts",
-        state=State.DONE,
-        pass_id="earlier",  # noqa: S106 - no password
-        attempt=1,
-        arguments=job.arguments,
-        host="here",
-        pid=1,
-        began="2026-01-01T00:00:00+00:00",
-        fingerprint=fingerprint(open_dataset(job.data)),
-        checkpoint=checkpoint_facts(job.out / "run"),
-        bundle_id=open_bundle(job.out / "bundle").manifest.bundle_id,
-        figures={"train_good": 12, "test_good": 3, "defective": 6, "auroc": 0.9, "auroc_interval": [0.8, 1.0]},
-    )
-    write_status(job.out, status)
-    return job
 
 
 def _nut(*arguments: object) -> Result:
@@ -110,7 +88,103 @@ def test_a_status_that_cannot_be_read_makes_a_part_to_do(done, text):
 
 
 def test_force_makes_every_part_to_do(done):
-    assert standing_of(replace(done, is_forced=True)).why == "forced"
+    assert standing_of(replace(done, forced_pass=NOW)).why == "forced"
+    before = read_status(done.out)
+    assert before is not None
+    write_status(done.out, replace(before, forced_pass=EARLIER))
+    assert standing_of(replace(done, forced_pass=NOW)).why == "forced"
+
+
+def test_a_part_that_the_same_forced_pass_has_done_is_kept_unless_something_changed(done):
+    before = read_status(done.out)
+    assert before is not None
+    write_status(done.out, replace(before, forced_pass=NOW))
+    again = replace(done, forced_pass=NOW)
+    assert standing_of(again).why is None
+    assert standing_of(replace(again, weights_sha256="another")).why == "other arguments"
+    write_status(done.out, replace(before, forced_pass=NOW, state=State.STARTED))
+    assert standing_of(again).why == "was stopped"
+
+
+def test_a_forced_pass_goes_on_until_it_has_ended(root, tmp_path):
+    out = tmp_path / "out"
+    with own_output(root, out) as none:
+        assert none is None
+    with pytest.raises(KeyboardInterrupt), own_output(root, out, is_forced=True) as first:
+        raise KeyboardInterrupt
+    with own_output(root, out):  # a call without --force does not end it
+        pass
+    with pytest.raises(KeyboardInterrupt), own_output(tmp_path / "other", out) as other:
+        raise KeyboardInterrupt
+    assert (first is not None, other) == (True, None)
+    assert forced_pass_of(root, out) is None  # the output is of other data sets since
+    with pytest.raises(KeyboardInterrupt), own_output(root, out, is_forced=True) as second:
+        raise KeyboardInterrupt
+    with own_output(root, out, is_forced=True) as again:
+        assert forced_pass_of(root, out) == again == second != first
+    assert forced_pass_of(root, out) is None
+    with own_output(root, out, is_forced=True) as third:
+        assert third != second
+
+
+@pytest.mark.slow
+def test_a_forced_pass_that_was_interrupted_is_told_and_gone_on_with_by_force_alone(root, tmp_path):
+    out = tmp_path / "out"
+    says = "a pass with --force was interrupted; give --force again to go on with it"
+    with pytest.raises(KeyboardInterrupt), own_output(root, out, is_forced=True) as forced_pass:
+        raise KeyboardInterrupt
+    job = replace(_jobs(root, out)[0], forced_pass=forced_pass)
+    assert do_part(job).state is State.FAILED
+    assert _nut(root, "-o", out, "--dry-run").stdout.splitlines()[0] == says
+    with_force = _nut(root, "-o", out, "--force", "--dry-run").stdout.splitlines()
+    assert with_force == ["a: to do, failed before", "deep/b: to do, forced", "2 parts, 2 to do"]
+    assert _nut(root, "-o", out, "--force").exit_code == 1
+    assert says not in _nut(root, "-o", out, "--dry-run").stdout
+
+
+@pytest.mark.parametrize(
+    ("forced_pass", "trained"),
+    [
+        pytest.param(None, 1, id="no-force"),
+        pytest.param(NOW, 1, id="same-forced-pass"),
+        pytest.param(EARLIER, 2, id="another-forced-pass"),
+    ],
+)
+def test_a_retry_of_the_export_keeps_the_run_that_its_own_pass_has_trained(
+    done, run_folder, forced_pass, trained, monkeypatch
+):
+    trainings, exports = [], []
+
+    def train(data: Path, out: Path, *_: object, **__: object) -> Run:
+        trainings.append(data)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(run_folder, out)
+        return open_run(out)
+
+    def dies(*_: object, **__: object) -> None:
+        exports.append(read_status(done.out))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("nut_train.train.train", train)
+    monkeypatch.setattr("nut_export.export.export_bundle", dies)
+    shutil.rmtree(done.out / "run")
+    arguments = open_run(run_folder).record["arguments"]
+    for number, forced in enumerate((forced_pass, forced_pass and NOW, forced_pass and NOW)):
+        with pytest.raises(ZeroDivisionError):  # as a process that dies, whose call has tried it often enough
+            do_part(replace(done, train=arguments, forced_pass=forced, attempts=1, pass_id=f"call {number}"))
+    assert len(trainings) == trained
+    assert [status.attempt for status in exports] == [1, 1, 1]  # each call has all its attempts
+
+
+def test_a_forced_pass_trains_anew_what_it_has_not_trained(done, run_folder):
+    job = replace(done, train=open_run(run_folder).record["arguments"], forced_pass=NOW)
+    before = read_status(done.out)
+    assert before is not None
+    assert reusable_run(replace(job, forced_pass=None), before) is not None
+    assert reusable_run(job, before) is None
+    assert reusable_run(job, None) is None
+    assert reusable_run(job, replace(before, forced_pass=NOW)) is not None
+    assert reusable_run(job, replace(before, forced_pass=NOW, checkpoint={"sha256": "0", "size_bytes": 1})) is None
 
 
 def test_a_part_that_this_pass_finished_is_not_done_again(done):
@@ -135,6 +209,24 @@ def test_a_part_whose_worker_died_too_often_fails(done):
     write_status(done.out, died)
     status = do_part(done)
     assert (status.state, status.reason) == (State.FAILED, "its worker died 2 times, perhaps for want of memory")
+
+
+def test_the_only_bundle_that_a_kill_left_is_put_back_and_other_left_overs_go(root, tmp_path):
+    job, _ = _jobs(root, tmp_path / "out")
+    for name in (".bundle.7.old", ".bundle.x.part", "run", ".run.7.old"):
+        (job.out / name).mkdir(parents=True)
+    (job.out / ".bundle.7.old" / "manifest.json").touch()
+    assert do_part(job).state is State.FAILED  # its pictures cannot be read, and the older bundle stays
+    assert (job.out / "bundle" / "manifest.json").exists()
+    assert {path.name for path in job.out.iterdir()} == {"bundle", "run", "part.json"}
+
+
+def test_of_several_bundles_that_kills_left_none_is_removed_before_there_is_a_new_one(root, tmp_path):
+    job, _ = _jobs(root, tmp_path / "out")
+    for name in (".bundle.7.old", ".bundle.8.old"):
+        (job.out / name).mkdir(parents=True)
+    assert do_part(job).state is State.FAILED
+    assert {path.name for path in job.out.iterdir()} == {".bundle.7.old", ".bundle.8.old", "part.json"}
 
 
 def test_parts_that_fail_do_not_stop_the_others_and_stand_in_the_summary(root, tmp_path):
@@ -182,6 +274,37 @@ def test_a_kept_part_shows_its_figures(done):
     assert "0.9000 (0.800 to 1.000)" in (out / "summary.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("evaluation", "counted"),
+    [
+        pytest.param({"image": {"good": 2, "defective": 6}, "leaked": ["test/good/0.png"]}, (2, 6, 1), id="one-leaked"),
+        pytest.param({"image": {"good": 3, "defective": 6}, "leaked": []}, (3, 6, 0), id="none-leaked"),
+        pytest.param(None, (0, 0, 9), id="all-leaked"),
+    ],
+)
+def test_the_test_pictures_that_are_counted_are_those_that_were_judged(run_folder, bundle_folder, evaluation, counted):
+    run = open_run(run_folder)
+    assert (run.record["dataset"]["test_good"], sum(run.record["dataset"]["defects"].values())) == (3, 6)
+    exported = Exported(bundle=open_bundle(bundle_folder), parity={}, fast={}, tolerance=None)
+    figures = _figures(replace(run, record={**run.record, "evaluation": evaluation}), exported)
+    assert (figures["test_good"], figures["defective"], figures["leaked"]) == counted
+
+
+@pytest.mark.parametrize(("leaked", "is_told"), [(2, True), (0, False), (None, False)])
+def test_leaked_pictures_have_a_column_where_there_are_any(done, leaked, is_told):
+    before = read_status(done.out)
+    assert before is not None
+    write_status(done.out, replace(before, figures={**before.figures, "leaked": leaked}))
+    out = done.out.parent
+    with own_output(done.data.parent, out):
+        do_parts(done.data.parent, out, [standing_of(done)], _Here())
+    page = (out / "summary.html").read_text()
+    assert ("leaked</th>" in page, "Leaked:" in page) == (is_told, is_told)
+    with (out / "summary.csv").open() as file:
+        assert [row["leaked"] for row in csv.DictReader(file)] == ["" if leaked is None else str(leaked)]
+    assert json.loads((out / "summary.json").read_text())["parts"][0]["leaked"] == leaked
+
+
 def test_a_dry_run_lists_the_parts_and_writes_nothing(root, tmp_path):
     result = _nut(root, "-o", tmp_path / "out", "--dry-run")
     assert result.exit_code == 0, result.output
@@ -221,6 +344,60 @@ def test_a_mistake_in_the_configuration_ends_before_any_work(root, tmp_path):
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "part.a.train: holdout 5" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_part_whose_folder_cannot_be_written_fails_and_the_others_are_done(root, tmp_path):
+    out = tmp_path / "out"
+    jobs = _jobs(root, out)
+    with own_output(root, out):
+        (out / "a").touch()  # in the way of its folder
+        summary = do_parts(root, out, look_at_parts(jobs), Processes(Share(jobs=1, threads=1)))
+    assert [(row.name, row.state) for row in summary.rows] == [("a", "failed"), ("deep/b", "failed")]
+    assert summary.rows[0].reason == f"cannot write {out / 'a'}: File exists"
+    assert "different good pictures" in summary.rows[1].reason  # it was looked at: its own mistake is told
+    assert json.loads((out / "summary.json").read_text())["parts"][0]["reason"] == summary.rows[0].reason
+
+
+def test_a_process_that_the_system_does_not_start_is_a_part_that_failed(root, tmp_path, monkeypatch):
+    def no_process(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", no_process)
+    found = list(Processes(Share(jobs=1, threads=1)).finished(_jobs(root, tmp_path / "out")))
+    assert [status.state for status in found] == [State.FAILED, State.FAILED]
+    assert found[0].reason == "cannot start its process: Resource temporarily unavailable"
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "names"),
+    [
+        pytest.param(None, 2, ("0", "1"), id="all"),
+        pytest.param("", 0, (), id="none"),
+        pytest.param("3, 5", 2, ("3", "5"), id="some"),
+        pytest.param("GPU-8a1f,GPU-77c0", 2, ("GPU-8a1f", "GPU-77c0"), id="ids"),
+        pytest.param("MIG-0a,MIG-1b", 1, ("MIG-0a", "MIG-1b"), id="parts-of-one"),
+        pytest.param("4,-1,5", 1, ("4",), id="cut-off"),  # CUDA stops at what is no GPU
+    ],
+)
+def test_parts_take_turns_with_the_gpus_that_the_command_may_use(given, count, names, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert visible_gpus(count) == names
+
+
+def test_each_process_sees_one_of_the_gpus(root, tmp_path, monkeypatch):
+    seen = []
+
+    def no_process(*_: object, env: dict[str, str], **__: object) -> None:
+        seen.append(env["CUDA_VISIBLE_DEVICES"])
+        raise OSError
+
+    monkeypatch.setattr("subprocess.Popen", no_process)
+    processes = Processes(Share(jobs=2, threads=1), gpus=("5", "7"))
+    list(processes.finished(_jobs(root, tmp_path / "out")))
+    assert seen == ["5", "7"]
 
 
 @pytest.mark.parametrize(

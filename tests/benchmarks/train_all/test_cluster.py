@@ -6,15 +6,52 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from nut_benchmarks.train_all.cluster import _look
+from nut_benchmarks.train_all.cluster import RayWorkers, _look
 from nut_benchmarks.train_all.cluster_address import check_address, check_cluster
+from nut_benchmarks.train_all.job import Job
+from nut_benchmarks.train_all.status import State, Status, read_status, write_status
 from nut_runtime.bundle import open_bundle
 from nut_runtime.errors import InputError
 
 pytest.importorskip("ray")
+
+
+class _DeadRay:
+    """The few things of Ray that `RayWorkers` asks, where every worker has died."""
+
+    def __init__(self) -> None:
+        import ray
+
+        self.exceptions = ray.exceptions
+
+        self.asked: list[dict[str, Any]] = []
+
+    def get(self, ref: object) -> object:
+        raise self.exceptions.WorkerCrashedError
+
+    def remote(self, **resources: Any) -> Any:
+        self.asked.append(resources)
+        return lambda _: SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *_: object()))
+
+
+def _workers(ray: object, **resources: float) -> RayWorkers:
+    return RayWorkers(ray, resources={"num_cpus": 1, **resources}, at_once=0, token=Path("token"))
+
+
+def _job(out: Path, **others: object) -> Job:
+    given = {"train": {"device": "auto"}, "pass_id": "now", **others}
+    return Job(name=out.name, data=out, out=out, export={}, **given)
+
+
+def _status(job: Job, state: State, pass_id: str) -> Status:
+    return Status(
+        name=job.name, state=state, pass_id=pass_id, attempt=1, arguments={}, host="there", pid=1, began="then"
+    )
 
 
 def _free_port() -> int:
@@ -121,3 +158,42 @@ def test_a_node_that_does_not_see_the_folders_says_so(tmp_path):
     assert (sees_out, sees_root) == (True, True)
     _, sees_out, sees_root = _look(str(tmp_path / "no-token"), str(tmp_path / "none"))
     assert (sees_out, sees_root) == (False, False)
+
+
+def test_a_part_that_was_done_before_its_worker_died_stays_done(tmp_path):
+    job = _job(tmp_path / "part")
+    job.out.mkdir()
+    done = write_status(job.out, _status(job, State.DONE, "now"))
+    assert _workers(_DeadRay())._outcome(None, job) == done
+    assert read_status(job.out) == done
+
+
+@pytest.mark.parametrize(("state", "pass_id"), [(State.STARTED, "now"), (State.DONE, "earlier")])
+def test_a_part_that_was_not_done_in_this_pass_failed_with_its_worker(tmp_path, state, pass_id):
+    job = _job(tmp_path / "part")
+    job.out.mkdir()
+    write_status(job.out, _status(job, state, pass_id))
+    status = _workers(_DeadRay())._outcome(None, job)
+    assert (status.state, status.pass_id) == (State.FAILED, "now")
+    assert read_status(job.out) == status
+
+
+def test_a_part_whose_folder_cannot_be_written_is_one_that_failed(tmp_path):
+    job = _job(tmp_path / "part")
+    job.out.touch()
+    status = _workers(_DeadRay())._outcome(None, job)
+    assert (status.state, status.pass_id) == (State.FAILED, "now")
+
+
+def test_only_a_part_that_uses_a_gpu_asks_for_one(tmp_path):
+    ray = _DeadRay()
+    workers = _workers(ray, num_gpus=1)
+    for device in ("auto", "cpu", "cuda"):
+        workers._submit(_job(tmp_path / device, train={"device": device}))
+    assert [asked["num_gpus"] for asked in ray.asked] == [1, 0, 1]
+
+
+def test_where_the_cluster_has_no_gpu_no_part_asks_for_one(tmp_path):
+    ray = _DeadRay()
+    _workers(ray, num_gpus=0)._submit(_job(tmp_path / "part"))
+    assert ray.asked[0]["num_gpus"] == 0

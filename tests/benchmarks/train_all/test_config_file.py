@@ -1,10 +1,13 @@
 """The file of `nut train-all --config`."""
 
+from dataclasses import fields
+
 import pytest
 
-from nut_benchmarks.train_all.config import read_config
+from nut_benchmarks.train_all.config import _TRAIN, read_config
 from nut_benchmarks.train_all.job import Job, export_config
 from nut_runtime.errors import InputError
+from nut_train.config import TrainConfig
 
 NAMES = ["line-1/m8", "m6"]
 
@@ -29,9 +32,18 @@ def test_a_part_has_its_own_values_over_those_of_all(tmp_path):
 
 
 def test_without_a_file_all_parts_have_the_defaults():
-    from nut_train.config import TrainConfig
-
     assert {config.train for config in read_config(None, NAMES).values()} == {TrainConfig()}
+
+
+def test_every_argument_of_a_training_can_be_given():
+    arguments = {field.name for field in fields(TrainConfig)}
+    size = {"image_height_px", "image_width_px"}  # one key, as one option of `nut train`
+    assert set(_TRAIN) == arguments - size | {"image_size"}
+
+
+def test_a_part_can_be_whitened(tmp_path):
+    found = _read(tmp_path, "[train]\nwhiten = true\n[part.m6.train]\nwhiten = false\n")
+    assert (found["line-1/m8"].train.whiten, found["m6"].train.whiten) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +52,7 @@ def test_without_a_file_all_parts_have_the_defaults():
         pytest.param("[train]\nfold = 3\n", "line 2: train.fold: no such key, did you mean folds", id="key"),
         pytest.param("[trian]\n", "line 1: trian: no such table, did you mean train", id="table"),
         pytest.param('[train]\nseed = "1"\n', "line 2: train.seed: expected a whole number", id="type"),
+        pytest.param("[train]\nwhiten = 1\n", "line 2: train.whiten: expected true or false, got 1", id="yes-or-no"),
         pytest.param("[train]\nholdout = 0.99\n", "line 1: train: holdout 0.99, expected", id="range"),
         pytest.param(
             "[part.m7.train]\nseed = 1\n", "part.m7: there is no such part; there are line-1/m8, m6", id="part"

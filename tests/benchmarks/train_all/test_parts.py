@@ -59,7 +59,7 @@ def test_a_name_that_cannot_be_a_folder_everywhere_is_refused(tmp_path, name):
         find_parts(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["m8/run", "Bundle", "summary.json"])
+@pytest.mark.parametrize("name", ["m8/run", "Bundle", "summary.json", "m8/bundle.before-0a1b2c3d"])
 def test_a_name_that_the_output_uses_is_refused(tmp_path, name):
     _make(tmp_path, name)
     with pytest.raises(InputError, match="of the output; rename it"):
