@@ -82,6 +82,7 @@ def test_the_page_says_how_the_threshold_was_put(run_folder, tmp_path, rule, sta
     assert warned in page
     method = re.search(r"<tr><th>defects found</th>.*?<td>(\w*)</td>", page)
     assert method[1] == ("exact" if has_interval else "")
+    assert ("the cross is the 95% interval" in page) == has_interval
 
 
 def _compared(page: str) -> list[str]:

@@ -114,8 +114,14 @@ def kind_scores(judged: Sequence[Judged], thresholds: Thresholds) -> Chart | Non
     return _chart(figure)
 
 
-def roc(judged: Sequence[Judged], threshold: float) -> Chart | None:
-    """Draw the ROC curve with the calibrated threshold and its exact intervals; None where a class is missing."""
+def roc(judged: Sequence[Judged], threshold: float, *, has_intervals: bool = True) -> Chart | None:
+    """Draw the ROC curve with the calibrated threshold and its exact intervals; None where a class is missing.
+
+    Args:
+        judged: The test pictures.
+        threshold: The raw score above which a part is rejected.
+        has_intervals: False where these pictures put the threshold, so that an interval would say nothing.
+    """
     from sklearn.metrics import roc_curve
 
     scores, truth = _both(judged)
@@ -128,9 +134,8 @@ def roc(judged: Sequence[Judged], threshold: float) -> Chart | None:
     axes.plot(false_rate, true_rate, color=_DEFECT)
     rejected = scores > threshold
     false, found = rejected[~truth], rejected[truth]
-    axes.errorbar(
-        [false.mean()], [found.mean()], xerr=_arms(false), yerr=_arms(found), fmt="o", color=_INK, linewidth=1
-    )
+    arms = (_arms(false), _arms(found)) if has_intervals else (None, None)
+    axes.errorbar([false.mean()], [found.mean()], xerr=arms[0], yerr=arms[1], fmt="o", color=_INK, linewidth=1)
     axes.annotate("at the threshold", (float(false.mean()), float(found.mean())), (6, -12), textcoords="offset points")
     axes.set(xlabel="good parts rejected", ylabel="defective parts found", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     return _chart(figure)

@@ -122,7 +122,7 @@ def _charts(record: Mapping[str, Any], judged: Sequence[Judged]) -> dict[str, Ch
     charts = {
         "scores": score_histogram(judged, held_out, thresholds),
         "kinds": kind_scores(judged, thresholds),
-        "roc": roc(judged, thresholds.reject) if judged else None,
+        "roc": roc(judged, thresholds.reject, has_intervals=not is_chosen_by_test(record)) if judged else None,
         "precision-recall": precision_recall(judged, thresholds.reject) if judged else None,
     }
     return {name: chart for name, chart in charts.items() if chart is not None}
