@@ -9,12 +9,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from nut_benchmarks.quality import cli
 from nut_benchmarks.quality.cli import quality
 from nut_benchmarks.quality.features import Extractor, embed
 from nut_benchmarks.quality.spoil import KINDS, spoil
 from nut_benchmarks.quality.trial import gain, try_on_folds
 from nut_benchmarks.quality.variant import TRIED, Variant
 from nut_dataset.layout import open_dataset
+from nut_runtime.errors import InputError
 from nut_runtime.pictures import read_picture
 from nut_train.backbone import describe_backbone
 from nut_train.config import TrainConfig
@@ -134,6 +136,18 @@ def test_test_pictures_that_are_in_the_bank_are_left_out_and_counted(nuts, tmp_p
     assert result.exit_code == 0, result.output
     assert f"test: {before} good, " in result.output
     assert "(2 more, which are in train/good too, left out)" in result.output
+
+
+def test_weights_that_are_not_there_are_told_before_any_work(nuts, monkeypatch):
+    def find(backbone: str) -> None:
+        if backbone == "tf_efficientnet_lite2":
+            raise InputError(f"no weights for backbone {backbone}")
+
+    monkeypatch.setattr(cli, "find_weights", find)
+    monkeypatch.setattr(cli, "Extractor", lambda *_: pytest.fail("work was begun"))
+    result = CliRunner().invoke(quality, [str(nuts), "--only", "as anomalib does", "--only", "Lite2"])
+    assert result.exit_code == 2
+    assert result.stderr.strip() == "error: no weights for backbone tf_efficientnet_lite2"
 
 
 def test_words_that_no_setting_has_are_refused_with_those_that_there_are(nuts):

@@ -21,6 +21,7 @@ from nut_runtime.cli_errors import NutCommand
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import read_picture
 from nut_train.digests import digest
+from nut_train.weights import find_weights
 
 __all__ = ["quality"]
 
@@ -55,6 +56,8 @@ def quality(dataset: Path, folds: int, only: Sequence[str], seed: int) -> None:
     python -m nut_benchmarks.quality nuts --only whitened --folds 5
     """
     chosen = _chosen(only)
+    for backbone in {one.backbone for one in chosen}:
+        find_weights(backbone)  # before half an hour of work, not in its midst
     data = open_dataset(dataset)
     good = [read_picture(path) for path in data.train_good]
     if len(good) < 2 * folds:
