@@ -133,6 +133,17 @@ def test_the_command_writes_the_picture_and_says_where_and_how_far(run_folder, m
     assert read_picture(tmp_path / "why.png").shape[1] == 648
 
 
+def test_pictures_that_were_renumbered_since_the_training_are_refused(run_folder, marked, moved, tmp_path):
+    """Each of them was trained on, but not under this name: another patch would stand beside the defect."""
+    names = sorted(path.name for path in (moved / "train/good").iterdir())
+    contents = [(moved / "train/good" / name).read_bytes() for name in names]
+    for name, content in zip(names, contents[1:] + contents[:1], strict=True):
+        (moved / "train/good" / name).write_bytes(content)
+    result = _explain(run_folder, marked[0], "-o", tmp_path / "why.png", "--dataset", moved)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "is not the picture that was trained on" in result.stderr
+
+
 def test_a_picture_that_was_changed_since_the_training_is_refused(run_folder, marked, moved, tmp_path):
     for path in (moved / "train/good").iterdir():
         cv2.imwrite(str(path), 255 - read_picture(path))

@@ -14,7 +14,7 @@ from nut_runtime.pictures import read_picture
 from nut_train.bank_origin import BankOrigin, read_origin
 from nut_train.digests import digest
 from nut_train.embedding import embed
-from nut_train.extension_record import locate
+from nut_train.extension_record import digests_by_name, locate
 from nut_train.predict import accelerator
 from nut_train.run import Run
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "Explainer", "Patch", "open_explainer", "try_explainer"]
 
+_BASE = "train/good/"  # how the origin's names begin, and the split's do not, of pictures that a run was not grown with
 _APART = 2  # patches between two places that are shown: nearer ones see much the same
 
 
@@ -114,6 +115,7 @@ class Explainer:
         self._record = record or {}
         self._model = model.eval().to("cuda" if accelerator(device) == "gpu" else "cpu")
         self._origin, self._known = origin, frozenset(known)
+        self._digests = digests_by_name(self._record)
         self._good: dict[Path, tuple[int, int]] = {}
 
     def explain(self, frame: NDArray[np.uint8], *, picture: Path, places: int = 1) -> list[Comparison]:
@@ -156,12 +158,15 @@ class Explainer:
         return read_picture(comparison.good.picture)
 
     def _good_patch(self, bank_row: int) -> Patch:
-        path = locate(self._record, self._origin.pictures[self._origin.picture[bank_row]], self.root)
+        name = self._origin.pictures[self._origin.picture[bank_row]]
+        path = locate(self._record, name, self.root)
         if path not in self._good:
             if not path.is_file():
                 advice = "say where it is with --dataset" if path.is_relative_to(self.root) else "put it back"
                 raise InputError(f"{path}, which the bank was made from, is missing; {advice}")
-            if self._known and digest(path) not in self._known:
+            recorded = self._digests.get(name.removeprefix(_BASE))  # older records only say which there are
+            known = self._known if recorded is None else {recorded}
+            if known and digest(path) not in known:
                 raise InputError(f"{path} is not the picture that was trained on; give the data set with --dataset")
             height, width = read_picture(path).shape[:2]
             self._good[path] = (height, width)

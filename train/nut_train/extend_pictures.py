@@ -10,7 +10,7 @@ from nut_dataset.layout import GOOD, Dataset, fingerprint, open_dataset
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import extensions_text, list_pictures
 from nut_train.digests import digest
-from nut_train.extension_record import extension_prefix, locate, steps_of
+from nut_train.extension_record import digests_by_name, extension_prefix, locate, steps_of
 from nut_train.run import Run
 
 __all__ = ["BasePictures", "NewPictures", "find_base", "find_new"]
@@ -87,7 +87,7 @@ def find_base(run: Run, root: Path | None) -> BasePictures:
     is_changed = fingerprint(dataset) != run.record["dataset"]["fingerprint"]
     split = run.record["split"]
     recorded = {one["name"]: one["sha256"] for step in steps_of(run.record) for one in step["pictures"]}
-    known = {**split.get("sha256", {}), **recorded}
+    known = digests_by_name(run.record)
     named = [name for role in ("bank", "held_out") for name in split.get(role, ())]
     if is_changed and not known.keys() >= set(named):  # a record from before there were digests by name
         raise InputError(

@@ -13,7 +13,7 @@ from typing import Any
 from nut_dataset.layout import GOOD
 from nut_runtime.errors import InputError
 
-__all__ = ["extension_pictures", "extension_prefix", "first_base_rows", "locate", "steps_of"]
+__all__ = ["digests_by_name", "extension_pictures", "extension_prefix", "first_base_rows", "locate", "steps_of"]
 
 _PREFIX = "extended-"
 
@@ -22,6 +22,15 @@ def steps_of(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the steps by which a run was grown, the oldest first; none of a run that was trained."""
     latest = record.get("extended")
     return [] if latest is None else [*latest.get("chain", ()), latest]
+
+
+def digests_by_name(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of the pictures that a run was trained and grown with, by their names in the split.
+
+    Empty but for the grown ones in a record from before there were digests by name.
+    """
+    grown = {one["name"]: one["sha256"] for step in steps_of(record) for one in step["pictures"]}
+    return {**record.get("split", {}).get("sha256", {}), **grown}
 
 
 def extension_prefix(step: int) -> str:
