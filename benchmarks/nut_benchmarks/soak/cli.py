@@ -57,8 +57,9 @@ def main(ctx: click.Context, bundle: Path, dataset: Path, output: Path | None, o
                 continue
             rows.append((finding, time.monotonic() - started))
             say(f"{name}: {finding.times}x {finding.what}: {finding.outcome} ({rows[-1][1]:.0f} s)")
+            if output is not None:
+                write_text(output, _table(rows, bundle))  # after each, so that what was seen is not lost
     if output is not None:
-        write_text(output, _table(rows, bundle))
         say(f"table  {output}")
     if failed:
         say(f"failed: {', '.join(failed)}")

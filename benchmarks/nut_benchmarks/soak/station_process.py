@@ -1,5 +1,6 @@
 """A real `nut-runtime` process with a station file of its own, to do things to."""
 
+import http.client
 import json
 import os
 import signal
@@ -167,5 +168,5 @@ class StationProcess:
             with urllib.request.urlopen(request, timeout=timeout_s + 1) as answer:  # noqa: S310
                 record: dict[str, Any] = json.loads(answer.read())
                 return record
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):  # the last where it is killed within its answer
             return None
