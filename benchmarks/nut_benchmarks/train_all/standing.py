@@ -1,7 +1,6 @@
 """Whether a part is to be done, or was done already with the same arguments and pictures."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from nut_benchmarks.train_all.changed_bundle import changed_manifest
 from nut_benchmarks.train_all.job import BUNDLE, RUN, Job
@@ -63,21 +62,20 @@ def _what_changed(job: Job, status: Status) -> str | None:
     """Return what is not as it was when a part was done."""
     if fingerprint(open_dataset(job.data)) != status.fingerprint:
         return "other pictures"
-    open_run(job.out / RUN)
-    if checkpoint_facts(job.out / RUN) != status.checkpoint:
+    if checkpoint_facts(open_run(job.out / RUN)) != status.checkpoint:
         return "another run"
     is_another = open_bundle(job.out / BUNDLE).manifest.bundle_id != status.bundle_id
     return "another bundle" if is_another and changed_manifest(job.out / BUNDLE) is None else None
 
 
-def checkpoint_facts(run: Path) -> dict[str, object]:
-    """Return SHA-256 and size of a run's checkpoint.
+def checkpoint_facts(run: Run) -> dict[str, object]:
+    """Return SHA-256 and size of a run's checkpoint, and the operating point: a review threshold is in no checkpoint.
 
     Raises:
         OSError: If it cannot be read.
     """
-    entry = file_entry(run / CHECKPOINT)
-    return {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
+    entry = file_entry(run.folder / CHECKPOINT)
+    return {"sha256": entry.sha256, "size_bytes": entry.size_bytes, "point": run.record["calibration"]["point"]}
 
 
 def reusable_run(job: Job, before: Status | None) -> Run | None:
@@ -96,7 +94,7 @@ def reusable_run(job: Job, before: Status | None) -> Run | None:
         run = open_run(job.out / RUN)
         if run.record["arguments"] != job.train or not (run.folder / CHECKPOINT).is_file():
             return None
-        if job.forced_pass is not None and not _is_trained_in_forced_pass(job, before):
+        if job.forced_pass is not None and not _is_trained_in_forced_pass(job, before, run):
             return None
     except (NutError, OSError):
         return None
@@ -105,8 +103,8 @@ def reusable_run(job: Job, before: Status | None) -> Run | None:
     return run if run.record["dataset"]["fingerprint"] == fingerprint(open_dataset(job.data)) else None
 
 
-def _is_trained_in_forced_pass(job: Job, before: Status | None) -> bool:
+def _is_trained_in_forced_pass(job: Job, before: Status | None, run: Run) -> bool:
     """Return whether the run that lies there is one that the job's pass with `--force` has trained."""
     if before is None or before.checkpoint is None or not is_of_forced_pass(job, before):
         return False
-    return before.checkpoint == checkpoint_facts(job.out / RUN)
+    return before.checkpoint == checkpoint_facts(run)

@@ -51,7 +51,7 @@ class Status:
         seconds: How long that took.
         forced_pass: `Job.forced_pass`.
         fingerprint: Of the data set it was done with.
-        checkpoint: SHA-256 and size in bytes of the run's checkpoint, once it was trained.
+        checkpoint: SHA-256 and size in bytes of the run's checkpoint, and its operating point, once it was trained.
         bundle_id: The bundle's.
         figures: What the summary shows.
         reason: Why it failed; one line.

@@ -112,7 +112,7 @@ def _trained(job: Job, before: Status | None) -> "Run":
 def _checkpoint(run: "Run") -> dict[str, object]:
     from nut_benchmarks.train_all.standing import checkpoint_facts
 
-    return checkpoint_facts(run.folder)
+    return checkpoint_facts(run)
 
 
 def _exported(job: Job, status: Status, run: "Run") -> Status:

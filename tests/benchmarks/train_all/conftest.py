@@ -21,6 +21,7 @@ from nut_benchmarks.train_all.standing import checkpoint_facts
 from nut_benchmarks.train_all.status import State, Status, write_status
 from nut_dataset.layout import fingerprint, open_dataset
 from nut_runtime.bundle import open_bundle
+from nut_train.run import open_run
 
 CONFIG = """
 [train]
@@ -166,7 +167,7 @@ def done(nuts: Path, run_folder: Path, bundle_folder: Path, tmp_path: Path):
         pid=1,
         began="2026-01-01T00:00:00+00:00",
         fingerprint=fingerprint(open_dataset(job.data)),
-        checkpoint=checkpoint_facts(job.out / "run"),
+        checkpoint=checkpoint_facts(open_run(job.out / "run")),
         bundle_id=open_bundle(job.out / "bundle").manifest.bundle_id,
         figures={"train_good": 12, "test_good": 3, "defective": 6, "auroc": 0.9, "auroc_interval": [0.8, 1.0]},
     )

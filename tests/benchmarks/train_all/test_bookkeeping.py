@@ -23,6 +23,8 @@ from nut_benchmarks.train_all.work import _figures, do_part
 from nut_export.export import Exported
 from nut_runtime.bundle import open_bundle
 from nut_runtime.errors import InputError
+from nut_train.config import PointConfig
+from nut_train.recalibrate import recalibrate
 from nut_train.run import Run, open_run
 
 EARLIER, NOW = "earlier", "now"  # passes
@@ -73,6 +75,14 @@ def test_another_picture_makes_a_part_to_do(done):
 def test_a_run_or_bundle_that_lacks_a_file_makes_a_part_to_do(done, file):
     (done.out / file).unlink()
     assert str(standing_of(done).why).startswith("not whole any more")
+
+
+@pytest.mark.parametrize("point", [PointConfig(false_reject_rate=0.4), PointConfig(review_rate=0.4)])
+def test_a_run_that_was_calibrated_anew_is_exported_and_not_trained_anew(done, point):
+    run = recalibrate(open_run(done.out / "run"), point)
+    assert standing_of(done).why == "another run"
+    its_own = replace(done, train=run.record["arguments"])
+    assert reusable_run(its_own, read_status(done.out)) is not None
 
 
 def test_a_checkpoint_of_another_training_makes_a_part_to_do(done):
