@@ -10,7 +10,7 @@ from nut_dataset.layout import GOOD, Dataset, fingerprint, open_dataset
 from nut_runtime.errors import InputError
 from nut_runtime.pictures import extensions_text, list_pictures
 from nut_train.digests import digest
-from nut_train.extension_record import digests_by_name, extension_prefix, locate, steps_of
+from nut_train.extension_record import digests_by_name, extension_prefix, grown_digests, locate
 from nut_train.run import Run
 
 __all__ = ["BasePictures", "NewPictures", "find_base", "find_new"]
@@ -86,8 +86,7 @@ def find_base(run: Run, root: Path | None) -> BasePictures:
     dataset = open_dataset(place)
     is_changed = fingerprint(dataset) != run.record["dataset"]["fingerprint"]
     split = run.record["split"]
-    recorded = {one["name"]: one["sha256"] for step in steps_of(run.record) for one in step["pictures"]}
-    known = digests_by_name(run.record)
+    grown, known = grown_digests(run.record), digests_by_name(run.record)
     named = [name for role in ("bank", "held_out") for name in split.get(role, ())]
     if is_changed and not known.keys() >= set(named):  # a record from before there were digests by name
         raise InputError(
@@ -98,8 +97,8 @@ def find_base(run: Run, root: Path | None) -> BasePictures:
     for role, found in roles.items():
         for name in split.get(role, ()):
             # What an earlier growing put into the bank is not needed again, so it may be gone.
-            is_needed = role == "held_out" or name not in recorded
-            sha256 = _checked(run, place, name, known.get(name)) if is_needed else recorded[name]
+            is_needed = role == "held_out" or name not in grown
+            sha256 = _checked(run, place, name, known.get(name)) if is_needed else grown[name]
             found[sha256] = name
     return BasePictures(
         dataset=dataset,

@@ -13,7 +13,15 @@ from typing import Any
 from nut_dataset.layout import GOOD
 from nut_runtime.errors import InputError
 
-__all__ = ["digests_by_name", "extension_pictures", "extension_prefix", "first_base_rows", "locate", "steps_of"]
+__all__ = [
+    "digests_by_name",
+    "extension_pictures",
+    "extension_prefix",
+    "first_base_rows",
+    "grown_digests",
+    "locate",
+    "steps_of",
+]
 
 _PREFIX = "extended-"
 
@@ -29,8 +37,12 @@ def digests_by_name(record: Mapping[str, Any]) -> dict[str, str]:
 
     Empty but for the grown ones in a record from before there were digests by name.
     """
-    grown = {one["name"]: one["sha256"] for step in steps_of(record) for one in step["pictures"]}
-    return {**record.get("split", {}).get("sha256", {}), **grown}
+    return {**record.get("split", {}).get("sha256", {}), **grown_digests(record)}
+
+
+def grown_digests(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of the pictures that a run was grown with, by their names in the split."""
+    return {one["name"]: one["sha256"] for step in steps_of(record) for one in step["pictures"]}
 
 
 def extension_prefix(step: int) -> str:
